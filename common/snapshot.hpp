@@ -1,0 +1,147 @@
+// The state of the daemon at one instant, as immutable values: all that exporters may read. Made by
+// the probe loop, handed to the web loop, never changed after. Text that rarely changes is shared
+// (shared_ptr<const T>, its only use here) so that a snapshot of 10,000 peers is one flat copy.
+#pragma once
+
+#include <cstdint>
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "common/probe.hpp"
+#include "common/time.hpp"
+
+namespace reachd {
+
+struct Label {
+    std::string name;
+    std::string value;
+
+    friend bool operator==(const Label&, const Label&) = default;
+};
+
+/// Who a peer is. Fixed for the life of its series.
+struct PeerIdentity {
+    std::string name;           ///< label `peer`
+    std::string address;        ///< label `address`: numeric, with zone; empty while unresolved
+    PeerKind kind = PeerKind::host;
+    std::string source;         ///< configured source address, or empty
+    std::string device;         ///< configured (or the gateway's) device, or empty
+    std::vector<Label> labels;  ///< the operator's own labels
+    /// `peer="…",address="…"`, escaped for the exposition format: rendered once, used on each line.
+    std::string label_text;
+};
+
+/// Escapes backslash, double quote and line feed as the exposition format asks, and makes the
+/// PeerIdentity::label_text of a peer.
+std::string exposition_label_value(std::string_view value);
+std::string exposition_peer_labels(std::string_view name, std::string_view address);
+
+struct PeerSnapshot {
+    std::shared_ptr<const PeerIdentity> identity;
+    Reachability state = Reachability::unknown;
+    /// The last verdict: nothing before the first one, and kept while a state is suspect.
+    std::optional<bool> up;
+    std::uint64_t state_changes = 0;  ///< verdicts that differed from the one before
+    WallTime last_change{};           ///< of the last verdict that changed; epoch: none yet
+};
+
+/// One probe session: a peer asked in one way (and on one port, 0 where there is none). Its
+/// RTT buckets are row `i` of Snapshot::rtt_buckets, where `i` is its place in Snapshot::probes.
+struct ProbeSnapshot {
+    std::uint32_t peer = 0;  ///< place in Snapshot::peers
+    ProbeKind kind = ProbeKind::icmp;
+    std::uint16_t port = 0;
+    Reachability state = Reachability::unknown;
+    std::optional<bool> up;
+    ProbeCounters counters;
+    Duration rtt_sum{};
+    Duration jitter{};  ///< RFC 3550, section 6.4.1; zero before the second sample
+    Duration last_rtt{};
+};
+
+/// Failures are rare: only reasons that have occurred are listed, ordered by probe.
+struct FailureCount {
+    std::uint32_t probe = 0;  ///< place in Snapshot::probes
+    FailureReason reason = FailureReason::timeout;
+    std::uint64_t count = 0;
+};
+
+/// A histogram with its own edges (upper bounds in seconds, ascending, without +Inf).
+/// counts has one element more than edges; counts are per bucket, not cumulative.
+struct HistogramSnapshot {
+    std::shared_ptr<const std::vector<double>> edges;
+    std::vector<std::uint64_t> counts;
+    Duration sum{};
+};
+
+struct HostRttSnapshot {
+    ProbeKind probe = ProbeKind::icmp;
+    PeerKind kind = PeerKind::host;
+    HistogramSnapshot rtt;
+};
+
+struct NamedCount {
+    std::string name;
+    std::uint64_t count = 0;
+};
+
+struct NetlinkSnapshot {
+    std::vector<NamedCount> messages;  ///< by type: newlink, dellink, newroute, …
+    std::uint64_t overruns = 0;
+    std::uint64_t resyncs = 0;
+    WallTime last_sync{};  ///< epoch: never yet
+};
+
+struct SocketSnapshot {
+    std::string name;  ///< icmp4, icmp6, netlink
+    std::uint64_t receive_buffer_bytes = 0;
+};
+
+struct ReloadSnapshot {
+    bool last_successful = true;
+    WallTime last_success{};
+};
+
+struct HostSnapshot {
+    std::string name;
+    std::vector<Label> labels;
+};
+
+struct Snapshot {
+    std::uint64_t sequence = 0;  ///< rises with each snapshot of a run
+    Instant taken{};
+
+    HostSnapshot host;
+    std::vector<PeerSnapshot> peers;
+    std::vector<ProbeSnapshot> probes;
+    std::vector<FailureCount> failures;
+    /// Upper bounds of reachd_probe_rtt_seconds in seconds, ascending, without +Inf; the same for
+    /// all probes of a snapshot. rtt_buckets holds (edges + 1) counts a probe, not cumulative.
+    std::shared_ptr<const std::vector<double>> rtt_edges;
+    std::vector<std::uint64_t> rtt_buckets;
+
+    std::vector<HostRttSnapshot> host_rtt;
+    HistogramSnapshot probe_delay;
+    std::array<std::uint64_t, skip_reason_count> skipped{};
+    std::array<std::array<std::uint64_t, discard_reason_count>, probe_kind_count> discarded{};
+    std::array<std::uint64_t, probe_kind_count> user_stamped{};
+    /// Packets that claimed to be ours and were not: forged, foreign or damaged. By what was wrong.
+    std::vector<NamedCount> packets_ignored;
+    double throttle_ratio = 1.0;  ///< 1: full rate
+
+    NetlinkSnapshot netlink;
+    std::vector<SocketSnapshot> sockets;
+    std::vector<NamedCount> discovery_errors;  ///< by source: gateways, dns
+    ReloadSnapshot reload;
+    std::uint64_t series_limit = 0;
+
+    bool topology_synced = false;  ///< the first full netlink dump is in
+    bool every_peer_asked = false;  ///< each resolved peer has sent a probe of its shortest interval
+};
+
+}  // namespace reachd
