@@ -1,7 +1,8 @@
-// The configuration as validated values: what the daemon runs on after config_json has read, checked
-// and completed a file. Defaults are those of an empty configuration `{}`.
+// The configuration as validated values: what the daemon runs on after config_json has read,
+// checked and completed a file. Defaults are those of an empty configuration `{}`.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -12,6 +13,15 @@
 #include "common/time.hpp"
 
 namespace reachd {
+
+inline constexpr std::size_t label_name_bytes_max = 128;
+inline constexpr std::size_t label_value_bytes_max = 256;  ///< also names of peers and of the host
+inline constexpr std::size_t labels_max = 32;              ///< of one peer, or of the host
+inline constexpr std::size_t listen_addresses_max = 16;
+inline constexpr std::size_t rtt_edges_max = 64;
+
+/// Time-out over interval, rounded up, is at most this: what one session has to remember.
+inline constexpr std::int64_t probes_in_flight_max = 256;
 
 /// ICMP echo options of one peer, or the defaults for all.
 struct IcmpOptions {
@@ -27,11 +37,14 @@ struct IcmpOptions {
 enum class FamilyChoice : std::uint8_t { any, ipv4, ipv6 };
 
 struct PeerConfig {
-    std::string name;     ///< defaults to `address`
-    std::string address;  ///< numeric (with an optional %zone) or a host name, as configured
+    std::string name;  ///< defaults to `address`; no two peers share one
+    /// Unicast: numeric (RFC 5952 text; with its %zone where link-local, and only there), or a host
+    /// name of RFC 1123 form, as configured.
+    std::string address;
+    /// `any` only for host names without a source: an address has its family, and so has a source.
     FamilyChoice family = FamilyChoice::any;
-    std::optional<IpAddress> source;
-    std::string device;  ///< interface name, or empty
+    std::optional<IpAddress> source;  ///< unicast, without scope; link-local only with a device
+    std::string device;               ///< interface name, or empty; never at odds with a zone
     std::vector<Label> labels;
     IcmpOptions icmp;
 
@@ -39,13 +52,16 @@ struct PeerConfig {
 };
 
 struct ListenAddress {
-    std::string host;  ///< numeric address, or empty for every address of both families
+    /// Numeric address (RFC 5952 text, a %zone where link-local), or empty for every address of
+    /// both families.
+    std::string host;
     std::uint16_t port = 10862;
 
     friend bool operator==(const ListenAddress&, const ListenAddress&) = default;
 };
 
 struct WebConfig {
+    /// 1 to listen_addresses_max, no two alike.
     std::vector<ListenAddress> listen{ListenAddress{}};
     bool open = false;
 
@@ -72,8 +88,10 @@ struct Config {
     IcmpOptions icmp;  ///< defaults for peers and discovered gateways
     std::vector<PeerConfig> peers;
     bool discover_gateways = true;
-    std::vector<double> rtt_edges{0.00005, 0.0001, 0.0002, 0.0005, 0.001,
-                                  0.002,   0.005,  0.02,   0.1,    1};  ///< seconds, ascending
+    /// Upper bounds in seconds, 1 to rtt_edges_max of them, 1 ns to 1 h each, ascending by at least
+    /// 1 ns.
+    std::vector<double> rtt_edges{
+        0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.02, 0.1, 1};
     LimitsConfig limits;
 };
 

@@ -46,11 +46,6 @@ std::optional<IpAddress> IpAddress::parse(std::string_view text) {
     return std::nullopt;
 }
 
-bool IpAddress::is_unspecified() const {
-    const auto view = bytes();
-    return std::all_of(view.begin(), view.end(), [](std::uint8_t byte) { return byte == 0; });
-}
-
 bool IpAddress::is_loopback() const {
     if (family_ == Family::ipv4) {
         return bytes_[0] == 127;

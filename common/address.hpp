@@ -3,11 +3,13 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <compare>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "common/bytes.hpp"
 
@@ -42,7 +44,8 @@ class IpAddress {
 
     void set_scope(IfIndex scope) { scope_ = scope; }
 
-    bool is_unspecified() const;
+    bool is_unspecified() const { return words() == Words{}; }
+
     bool is_loopback() const;
     bool is_multicast() const;
     /// fe80::/10 (RFC 4291). IPv4's 169.254.0.0/16 needs no zone and does not count.
@@ -54,10 +57,22 @@ class IpAddress {
     /// Stable within one run; equal addresses (scope included) hash alike.
     std::uint32_t hash() const;
 
-    friend bool operator==(const IpAddress&, const IpAddress&) = default;
+    friend bool operator==(const IpAddress& a, const IpAddress& b) {
+        return a.words() == b.words() && a.scope_ == b.scope_ && a.family_ == b.family_;
+    }
+
     friend auto operator<=>(const IpAddress&, const IpAddress&) = default;
 
   private:
+    /// Compared as two words: each reply is checked against its peer's address, and the compiler
+    /// makes a library call of an array's comparison.
+    using Words = std::pair<std::uint64_t, std::uint64_t>;
+
+    Words words() const {
+        const auto both = std::bit_cast<std::array<std::uint64_t, 2>>(bytes_);
+        return {both[0], both[1]};
+    }
+
     std::array<std::uint8_t, 16> bytes_{};
     IfIndex scope_ = IfIndex::any;
     Family family_ = Family::ipv4;

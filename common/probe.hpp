@@ -42,22 +42,35 @@ inline constexpr std::size_t failure_reason_count = 13;
 /// The metric label `reason`.
 constexpr std::string_view to_text(FailureReason reason) {
     constexpr std::array<std::string_view, failure_reason_count> names{
-        "timeout",      "prohibited", "host_unreachable", "net_unreachable", "port_unreachable",
-        "ttl_exceeded", "too_big",    "neighbour_failed", "refused",         "no_route",
-        "local_firewall", "unresolved", "local_error"};
+        "timeout",
+        "prohibited",
+        "host_unreachable",
+        "net_unreachable",
+        "port_unreachable",
+        "ttl_exceeded",
+        "too_big",
+        "neighbour_failed",
+        "refused",
+        "no_route",
+        "local_firewall",
+        "unresolved",
+        "local_error",
+    };
     return names[static_cast<std::size_t>(reason)];
 }
 
 /// Lost probes have one of these reasons; lost is always their sum.
-constexpr bool is_loss(FailureReason reason) { return reason < FailureReason::refused; }
+constexpr bool is_loss(FailureReason reason) {
+    return reason < FailureReason::refused;
+}
 
 /// Why a due probe was not sent at all, though nothing was wrong with its path.
 enum class SkipReason : std::uint8_t { rate_limit, throttle, busy };
 inline constexpr std::size_t skip_reason_count = 3;
 
 constexpr std::string_view to_text(SkipReason reason) {
-    constexpr std::array<std::string_view, skip_reason_count> names{"rate_limit", "throttle",
-                                                                    "busy"};
+    constexpr std::array<std::string_view, skip_reason_count> names{
+        "rate_limit", "throttle", "busy"};
     return names[static_cast<std::size_t>(reason)];
 }
 

@@ -3,8 +3,8 @@
 // (shared_ptr<const T>, its only use here) so that a snapshot of 10,000 peers is one flat copy.
 #pragma once
 
-#include <cstdint>
 #include <array>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,22 +24,44 @@ struct Label {
     friend bool operator==(const Label&, const Label&) = default;
 };
 
-/// Who a peer is. Fixed for the life of its series.
-struct PeerIdentity {
-    std::string name;           ///< label `peer`
-    std::string address;        ///< label `address`: numeric, with zone; empty while unresolved
-    PeerKind kind = PeerKind::host;
+/// What only some peers have.
+struct PeerDetails {
     std::string source;         ///< configured source address, or empty
     std::string device;         ///< configured (or the gateway's) device, or empty
     std::vector<Label> labels;  ///< the operator's own labels
-    /// `peer="…",address="…"`, escaped for the exposition format: rendered once, used on each line.
-    std::string label_text;
+
+    friend bool operator==(const PeerDetails&, const PeerDetails&) = default;
 };
 
-/// Escapes backslash, double quote and line feed as the exposition format asks, and makes the
-/// PeerIdentity::label_text of a peer.
+/// Who a peer is. Fixed for the life of its series. There are as many as peers, so name and address
+/// are kept only once: escaped, as each line of the exposition wants them.
+class PeerIdentity {
+  public:
+    PeerIdentity(std::string_view name,
+                 std::string_view address,
+                 PeerKind kind = PeerKind::host,
+                 PeerDetails details = {});
+
+    /// `peer="…",address="…"`, escaped for the exposition format.
+    const std::string& label_text() const { return label_text_; }
+
+    std::string name() const;  ///< label `peer`
+    /// Label `address`: numeric, with zone; empty while unresolved.
+    std::string address() const;
+
+    PeerKind kind() const { return kind_; }
+
+    const PeerDetails& details() const;
+
+  private:
+    std::string label_text_;
+    std::unique_ptr<const PeerDetails> details_;  ///< null: none
+    std::uint32_t name_bytes_;                    ///< escaped
+    PeerKind kind_;
+};
+
+/// Escapes backslash, double quote and line feed as the exposition format asks.
 std::string exposition_label_value(std::string_view value);
-std::string exposition_peer_labels(std::string_view name, std::string_view address);
 
 struct PeerSnapshot {
     std::shared_ptr<const PeerIdentity> identity;
@@ -94,6 +116,8 @@ struct NetlinkSnapshot {
     std::vector<NamedCount> messages;  ///< by type: newlink, dellink, newroute, …
     std::uint64_t overruns = 0;
     std::uint64_t resyncs = 0;
+    /// What arrived and was not used, by reason: malformed, malformed_attribute, link_limit, …
+    std::vector<NamedCount> ignored;
     WallTime last_sync{};  ///< epoch: never yet
 };
 
@@ -141,7 +165,8 @@ struct Snapshot {
     std::uint64_t series_limit = 0;
 
     bool topology_synced = false;  ///< the first full netlink dump is in
-    bool every_peer_asked = false;  ///< each resolved peer has sent a probe of its shortest interval
+    /// Each resolved peer has sent one probe of its shortest interval.
+    bool every_peer_asked = false;
 };
 
 }  // namespace reachd

@@ -1,0 +1,144 @@
+// The whole daemon without its input and output: events in, actions out, time as an argument. It
+// composes the cores (netlink sync, name resolution, peers, probe engine) and holds the decisions
+// that need more than one of them. One thread, no clock, no socket, no exception.
+//
+// A turn of its driver:  observe(now); handle(event, …) for all there is; perform poll(now).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "agent/event.hpp"
+#include "agent/peer_table.hpp"
+#include "common/random.hpp"
+#include "probes/probe_engine.hpp"
+
+namespace reachd {
+
+/// What makes one run differ from another.
+struct AgentSeed {
+    std::uint64_t random = 0;
+    std::array<std::uint64_t, 2> cookie_key{};  ///< secret: from the kernel's random numbers
+};
+
+class Agent {
+  public:
+    Agent(Config config, std::string host_name, const AgentSeed& seed, const Instant& start);
+
+    /// Its parts hold on to each other.
+    Agent(const Agent&) = delete;
+    Agent& operator=(const Agent&) = delete;
+
+    /// First thing of a turn, and again whenever the clocks were read anew.
+    void observe(const Instant& now) { engine_.observe(now); }
+
+    void handle(const EchoSocketOpened& event, const Instant& now);
+    void handle(const EchoSent& event, const Instant& now);
+    void handle(const EchoNotSent& event, const Instant& now);
+    void handle(const EchoSkipped& event, const Instant& now);
+    void handle(const TransmitStamped& event, const Instant& now);
+    void handle(const EchoReplied& event, const Instant& now);
+    void handle(const EchoFailed& event, const Instant& now);
+    void handle(const PacketRejected& event, const Instant& now);
+    void handle(const ReceiveOverflowed& event, const Instant& now);
+    void handle(const NetlinkReceived& event, const Instant& now);
+    void handle(const NetlinkOverran& event, const Instant& now);
+    void handle(const NetlinkTruncated& event, const Instant& now);
+    void handle(const DumpRequestFailed& event, const Instant& now);
+    void handle(const NameLookedUp& event, const Instant& now);
+    void handle(const ConfigLoaded& event, const Instant& now);
+    void handle(const ConfigRejected& event, const Instant& now);
+
+    /// Last thing of a turn: everything to be done now. Echo requests must have been reported on
+    /// before the next poll.
+    void poll(const Instant& now, Actions& actions);
+
+    /// When poll() wants to be called again, at the latest; mono_never: only after an event.
+    MonoTime next_deadline() const;
+
+    Snapshot snapshot(const Instant& now) const;
+
+    std::size_t peer_count() const { return peers_.size(); }
+
+    /// The largest payload any peer is sent, bytes.
+    std::size_t payload_bytes_max() const { return payload_bytes_max_; }
+
+    /// The first dump of every table is in.
+    bool topology_synced() const { return netlink_.synced(); }
+
+    /// Rises with every verdict.
+    std::uint64_t verdicts() const { return verdicts_; }
+
+    /// "30 peers: 27 up, 2 down, 1 unknown" for the service manager.
+    std::string status_line() const;
+
+  private:
+    struct GatewayPeer {
+        Gateway gateway;
+        std::uint32_t peer = 0;
+    };
+
+    enum class Ignored : std::uint8_t { malformed, bad_checksum, foreign, wrong_source };
+    static constexpr std::size_t ignored_count = 4;
+
+    void add_configured_peer(const PeerConfig& config, const Instant& now);
+    std::uint32_t add_peer(Peer peer, const IcmpOptions& icmp, const Instant& now);
+    void remove_peer(std::uint32_t id);
+    void open_session(std::uint32_t id, const IcmpOptions& icmp, const Instant& now);
+    void update_configured_peer(std::uint32_t id, const PeerConfig& config, const Instant& now);
+    void apply_peers(const std::vector<PeerConfig>& configured, const Instant& now);
+    void set_address(std::uint32_t id, const IpAddress& address, const Instant& now);
+    std::string resolved_address_text(const IpAddress& address, const std::string& device) const;
+    void change_rtt_edges(const std::vector<double>& edges, const Instant& now);
+
+    void follow_topology(const Instant& now);
+    void resolve_device(Peer& peer) const;
+    std::vector<Gateway> wanted_gateways() const;
+    void follow_gateways(const Instant& now);
+    void count_refused(const Gateway& gateway);
+    void add_gateway(const Gateway& gateway, const Instant& now);
+
+    void order_echo(const SendOrder& order, const Instant& now, Actions& actions);
+    void judge_changed_peers(const Instant& now);
+    void log_verdict(const Peer& peer, std::optional<bool> before);
+    std::optional<std::uint32_t> session_of(const EchoError& error);
+    bool is_ours(const ProbeCookie& cookie) const;
+    std::uint16_t identifier_of(Family family, std::uint32_t session) const;
+    void ignore(Ignored why);
+    static Ignored reason_of(PacketFlaw flaw);
+
+    Config config_;
+    std::string host_name_;
+    Random random_;
+    CookieKey cookie_key_;
+    ProbeEngine engine_;
+    NetlinkSync netlink_;
+    NameResolution names_;
+    PeerTable peers_;
+    /// The configured peer that has the gateways' name, if there is one.
+    std::optional<std::uint32_t> gateway_namesake_;
+    /// Peers that have a host name, resolved or not.
+    std::unordered_multimap<std::string, std::uint32_t> by_host_name_;
+    std::vector<GatewayPeer> gateways_;
+    /// Those that limits.peers leaves no room for now.
+    std::vector<Gateway> refused_gateways_;
+    std::vector<SendOrder> orders_;
+    std::vector<LogRecord> logs_;
+    std::array<EchoIdentifiers, 2> identifiers_{};  ///< by Family
+    std::array<bool, 2> family_open_{};
+    std::array<std::uint64_t, ignored_count> ignored_{};
+    std::size_t payload_bytes_max_ = 0;
+    std::uint64_t topology_revision_ = 0;
+    bool topology_followed_ = false;
+    bool gateways_refused_logged_ = false;
+    std::uint64_t gateways_refused_ = 0;
+    std::uint64_t verdicts_ = 0;
+    ReloadSnapshot reload_;
+    mutable std::uint64_t snapshots_ = 0;
+};
+
+}  // namespace reachd

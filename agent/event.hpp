@@ -1,0 +1,121 @@
+// What can happen to the agent, and what it wants done: its whole contact with the world. The real
+// loop and a simulated network drive the same Agent with these.
+#pragma once
+
+#include <array>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "agent/config.hpp"
+#include "agent/name_resolution.hpp"
+#include "agent/netlink_sync.hpp"
+#include "common/log.hpp"
+#include "common/probe.hpp"
+#include "common/snapshot.hpp"
+#include "probes/echo_request.hpp"
+#include "probes/icmp_packet.hpp"
+
+namespace reachd {
+
+/// A socket for echo requests of one family is open. Requests of a family without one fail locally.
+struct EchoSocketOpened {
+    Family family = Family::ipv4;
+    EchoIdentifiers identifiers;
+};
+
+struct EchoSent {
+    SendOrder order;
+};
+
+struct EchoNotSent {
+    SendOrder order;
+    FailureReason reason = FailureReason::local_error;
+};
+
+/// The socket's buffer was full.
+struct EchoSkipped {
+    SendOrder order;
+};
+
+struct TransmitStamped {
+    ProbeCookie cookie;
+    WallTime stamp;
+};
+
+struct EchoReplied {
+    IpAddress from;
+    EchoReply reply;
+    std::optional<WallTime> received;  ///< the kernel's stamp
+};
+
+struct EchoFailed {
+    IpAddress reporter;
+    EchoError error;
+};
+
+struct PacketRejected {
+    PacketFlaw flaw = PacketFlaw::malformed;
+};
+
+/// The kernel dropped answers, since our receive buffer was full.
+struct ReceiveOverflowed {};
+
+struct NetlinkReceived {
+    ByteView datagram;
+};
+
+struct NetlinkOverran {};
+
+/// A datagram was longer than our buffer.
+struct NetlinkTruncated {};
+
+struct DumpRequestFailed {};
+
+struct NameLookedUp {
+    std::uint64_t id = 0;
+    ResolveResult result;
+};
+
+struct ConfigLoaded {
+    Config config;
+};
+
+struct ConfigRejected {};
+
+using Event = std::variant<EchoSocketOpened,
+                           EchoSent,
+                           EchoNotSent,
+                           EchoSkipped,
+                           TransmitStamped,
+                           EchoReplied,
+                           EchoFailed,
+                           PacketRejected,
+                           ReceiveOverflowed,
+                           NetlinkReceived,
+                           NetlinkOverran,
+                           NetlinkTruncated,
+                           DumpRequestFailed,
+                           NameLookedUp,
+                           ConfigLoaded,
+                           ConfigRejected>;
+
+/// Everything the agent wants done now. The shell performs and clears it; the vectors keep their
+/// memory from turn to turn.
+struct Actions {
+    std::array<std::vector<EchoRequest>, 2> echo_requests;  ///< by Family
+    std::vector<DumpRequest> dumps;
+    std::vector<LookupRequest> lookups;
+    std::vector<LogRecord> logs;
+
+    void clear() {
+        for (auto& requests : echo_requests) {
+            requests.clear();
+        }
+        dumps.clear();
+        lookups.clear();
+        logs.clear();
+    }
+};
+
+}  // namespace reachd

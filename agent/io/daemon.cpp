@@ -1,0 +1,258 @@
+#include "agent/io/daemon.hpp"
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <stdexcept>
+#include <system_error>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "common/build_info.hpp"
+#include "common/io/system_clock.hpp"
+
+namespace reachd {
+namespace {
+
+constexpr std::string_view started_message = "8c3b6f1f7d2c4a6db5a2f0a95b0c7d11";
+constexpr std::string_view reloaded_message = "c2f7a0c8d3504ed19e1f6f0b1c7a5e22";
+constexpr std::string_view reload_refused_message = "5b9d7e44a6d84cb8a8f3b1c0d2e6f733";
+
+/// A probe loop later than this does not count as alive.
+constexpr Duration loop_tolerance = std::chrono::seconds(2);
+constexpr Duration status_interval = std::chrono::seconds(1);
+/// Identifiers for raw sockets: 16 of them, at a place of their own for each run.
+constexpr std::uint16_t identifier_count = 16;
+
+template <class Value>
+Value random_value() {
+    Value value{};
+    if (getrandom(&value, sizeof(value), 0) != static_cast<ssize_t>(sizeof(value))) {
+        throw std::system_error(errno, std::generic_category(), "getrandom");
+    }
+    return value;
+}
+
+AgentSeed random_seed() {
+    return {random_value<std::uint64_t>(), random_value<std::array<std::uint64_t, 2>>()};
+}
+
+EchoIdentifiers random_identifiers() {
+    const auto place =
+        static_cast<std::uint16_t>(random_value<std::uint16_t>() & ~(identifier_count - 1U));
+    return {place, identifier_count};
+}
+
+std::string system_host_name() {
+    std::array<char, 256> name{};
+    return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
+}
+
+std::string url_of(const ListenAddress& address) {
+    if (address.host.empty()) {
+        return fmt::format("http://localhost:{}/metrics", address.port);
+    }
+    const bool v6 = address.host.find(':') != std::string::npos;
+    return fmt::format(
+        "http://{}{}{}:{}/metrics", v6 ? "[" : "", address.host, v6 ? "]" : "", address.port);
+}
+
+}  // namespace
+
+Daemon::Daemon(DaemonOptions options, Config config)
+    : options_(std::move(options)),
+      log_({.minimum = options_.log_level}),
+      signals_(context_, SIGTERM, SIGINT, SIGHUP),
+      watchdog_timer_(context_),
+      progress_(loop_tolerance),
+      agent_(config, system_host_name(), random_seed(), now()),
+      probe_loop_(context_,
+                  agent_,
+                  {[this](LookupRequest request) { resolver_.lookup(std::move(request)); },
+                   [this](const LogRecord& record) { log_.write(record); },
+                   [this] { after_turn(); }}),
+      resolver_(context_.get_executor(),
+                [this](std::uint64_t id, ResolveResult result) {
+                    probe_loop_.deliver(NameLookedUp{id, std::move(result)});
+                }),
+      web_(
+          context_, [this] { return make_snapshot(); }, options_.log_level),
+      configured_host_name_(config.host.name) {
+    std::signal(SIGPIPE, SIG_IGN);
+    if (!options_.listen.empty()) {
+        config.web.listen = options_.listen;
+    }
+    if (const auto listening = web_.apply(config); !listening) {
+        throw std::runtime_error(listening.error());
+    }
+    probe_loop_.open(random_identifiers());
+    say_what_is_done(config);
+}
+
+Daemon::~Daemon() = default;
+
+void Daemon::say_what_is_done(const Config& config) {
+    const auto& sockets = probe_loop_.echo_sockets();
+    std::string families;
+    for (const auto& socket : sockets) {
+        families += families.empty() ? "" : " and ";
+        families += socket->family() == Family::ipv4 ? "IPv4" : "IPv6";
+    }
+    std::string urls;
+    for (const ListenAddress& address : config.web.listen) {
+        urls += (urls.empty() ? "" : ", ") + url_of(address);
+    }
+    const bool raw = sockets.front()->mode() == IcmpSocket::Mode::raw;
+    log_.write(
+        {LogLevel::notice,
+         fmt::format("reachd {}: metrics at {}; probing {} configured peers{}, {} by {} sockets",
+                     build_info().version,
+                     urls,
+                     agent_.peer_count(),
+                     config.discover_gateways ? " and the default gateways" : "",
+                     families,
+                     raw ? "raw" : "ping"),
+         started_message,
+         {}});
+}
+
+void Daemon::run() {
+    web_.start();
+    wait_for_signal();
+    if (const auto interval = service_.watchdog_interval()) {
+        feed_watchdog(watchdog_period(*interval));
+    }
+    probe_loop_.start();
+    context_.run();
+    web_.stop();
+    resolver_.stop();
+}
+
+std::shared_ptr<const Snapshot> Daemon::make_snapshot() {
+    auto snapshot = std::make_shared<Snapshot>(agent_.snapshot(now()));
+    snapshot->sockets = probe_loop_.sockets();
+    return snapshot;
+}
+
+void Daemon::after_turn() {
+    progress_.on_probe_progress(agent_.next_deadline());
+    if (!ready_) {
+        if (agent_.topology_synced()) {
+            ready_ = true;
+            service_.ready(agent_.status_line());
+        }
+        return;
+    }
+    if (verdicts_told_ != agent_.verdicts() && mono_now() - status_told_at_ >= status_interval) {
+        verdicts_told_ = agent_.verdicts();
+        status_told_at_ = mono_now();
+        service_.status(agent_.status_line());
+    }
+}
+
+void Daemon::feed_watchdog(Duration period) {
+    if (progress_.both_alive(mono_now())) {
+        service_.notify_watchdog();
+    }
+    if (const auto ask = progress_.take_ask()) {
+        web_.post([this, ask = *ask] {
+            boost::asio::post(context_, [this, ask] { progress_.on_web_answer(ask); });
+        });
+    }
+    watchdog_timer_.expires_after(period);
+    watchdog_timer_.async_wait([this, period](const boost::system::error_code& error) {
+        if (!error) {
+            feed_watchdog(period);
+        }
+    });
+}
+
+// ---- Signals
+
+void Daemon::wait_for_signal() {
+    signals_.async_wait([this](const boost::system::error_code& error, int signal) {
+        if (error) {
+            return;
+        }
+        if (signal == SIGHUP) {
+            begin_reload();
+            wait_for_signal();
+        } else {
+            begin_stop();
+        }
+    });
+}
+
+void Daemon::begin_stop() {
+    service_.stopping();
+    watchdog_timer_.cancel();
+    probe_loop_.close();
+    context_.stop();
+}
+
+/// Reading and checking a large file takes time, so the web loop does it; it also opens the new
+/// listening sockets before the Agent hears of the new configuration. All of it, or nothing.
+void Daemon::begin_reload() {
+    if (std::exchange(reloading_, true)) {
+        reload_again_ = true;
+        return;
+    }
+    service_.reloading();
+    web_.post([this] {
+        LoadedConfig loaded = load_config(options_.config_file);
+        if (loaded.config) {
+            if (!options_.listen.empty()) {
+                loaded.config->web.listen = options_.listen;
+            }
+            if (const auto listening = web_.apply(*loaded.config); !listening) {
+                loaded.problems.push_back(
+                    fmt::format("{}: {}", options_.config_file.path, listening.error()));
+                loaded.config.reset();
+            }
+        }
+        boost::asio::post(context_, [this, loaded = std::move(loaded)] { finish_reload(loaded); });
+    });
+}
+
+void Daemon::refuse_reload(const std::vector<std::string>& problems) {
+    for (const std::string& problem : problems) {
+        log_.write({LogLevel::error, problem, reload_refused_message, {}});
+    }
+    log_.write({LogLevel::error,
+                fmt::format("{}: {} error{}; the running configuration stays in force",
+                            options_.config_file.path,
+                            problems.size(),
+                            problems.size() == 1 ? "" : "s"),
+                reload_refused_message,
+                {}});
+    probe_loop_.deliver(ConfigRejected{});
+}
+
+void Daemon::finish_reload(const LoadedConfig& loaded) {
+    if (!loaded.config) {
+        refuse_reload(loaded.problems);
+    } else {
+        if (loaded.config->host.name != configured_host_name_) {
+            log_.write({LogLevel::warning,
+                        "host.name has changed: that needs a restart, the old one stays",
+                        reloaded_message,
+                        {}});
+        }
+        probe_loop_.deliver(ConfigLoaded{*loaded.config});
+        log_.write({LogLevel::notice,
+                    fmt::format("configuration reloaded: {} peers", agent_.peer_count()),
+                    reloaded_message,
+                    {}});
+    }
+    service_.ready(agent_.status_line());
+    reloading_ = false;
+    if (std::exchange(reload_again_, false)) {
+        begin_reload();
+    }
+}
+
+}  // namespace reachd

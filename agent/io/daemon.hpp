@@ -1,0 +1,71 @@
+// The running daemon: both loops, signals, reload, service manager, watchdog. It decides when they
+// start and stop; what is probed, judged and said is the Agent's affair.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "agent/agent.hpp"
+#include "agent/io/config_file.hpp"
+#include "agent/io/probe_loop.hpp"
+#include "agent/io/resolver.hpp"
+#include "agent/io/service_manager.hpp"
+#include "agent/io/web_loop.hpp"
+#include "agent/watchdog.hpp"
+#include "common/io/journal_log.hpp"
+
+namespace reachd {
+
+struct DaemonOptions {
+    ConfigFile config_file;
+    LogLevel log_level = LogLevel::info;
+    /// --web.listen-address: in place of web.listen, at each reload too; empty: as configured.
+    std::vector<ListenAddress> listen;
+};
+
+class Daemon {
+  public:
+    /// Opens every socket. Throws std::exception with a line for people if it cannot work at all.
+    Daemon(DaemonOptions options, Config config);
+    ~Daemon();
+    Daemon(const Daemon&) = delete;
+    Daemon& operator=(const Daemon&) = delete;
+
+    /// Until SIGTERM or SIGINT.
+    void run();
+
+  private:
+    void say_what_is_done(const Config& config);
+    void wait_for_signal();
+    void begin_reload();
+    void finish_reload(const LoadedConfig& loaded);
+    void refuse_reload(const std::vector<std::string>& problems);
+    void after_turn();
+    void begin_stop();
+    void feed_watchdog(Duration period);
+    std::shared_ptr<const Snapshot> make_snapshot();
+
+    DaemonOptions options_;
+    JournalLog log_;
+    ServiceManager service_;
+    boost::asio::io_context context_{1};
+    boost::asio::signal_set signals_;
+    boost::asio::steady_timer watchdog_timer_;
+    LoopProgress progress_;
+    Agent agent_;
+    ProbeLoop probe_loop_;
+    Resolver resolver_;
+    WebLoop web_;
+    std::string configured_host_name_;
+    std::uint64_t verdicts_told_ = 0;
+    MonoTime status_told_at_{};
+    bool ready_ = false;
+    bool reloading_ = false;
+    bool reload_again_ = false;
+};
+
+}  // namespace reachd

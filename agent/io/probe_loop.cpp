@@ -1,0 +1,220 @@
+#include "agent/io/probe_loop.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include <fmt/format.h>
+
+namespace reachd {
+namespace {
+
+std::chrono::steady_clock::time_point to_steady(MonoTime time) {
+    // libstdc++'s steady_clock is CLOCK_MONOTONIC.
+    return std::chrono::steady_clock::time_point(time.time_since_epoch());
+}
+
+}  // namespace
+
+ProbeLoop::ProbeLoop(boost::asio::io_context& context, Agent& agent, ProbeLoopHooks hooks)
+    : agent_(agent),
+      hooks_(std::move(hooks)),
+      context_(context),
+      timer_(context) {}
+
+ProbeLoop::~ProbeLoop() = default;
+
+void ProbeLoop::open(EchoIdentifiers identifiers) {
+    std::string why;
+    for (const Family family : {Family::ipv4, Family::ipv6}) {
+        auto opened = IcmpSocket::open(context_, family, identifiers);
+        if (!opened) {
+            why = opened.error().message();
+            if (!opened.error().family_missing()) {
+                hooks_.log(
+                    {LogLevel::warning,
+                     fmt::format("no {} probes: {}", family == Family::ipv4 ? "IPv4" : "IPv6", why),
+                     {},
+                     {}});
+            }
+            continue;
+        }
+        echo_sockets_.push_back(std::move(*opened));
+        const IcmpSocket& socket = *echo_sockets_.back();
+        agent_.handle(EchoSocketOpened{family, socket.identifiers()}, now());
+    }
+    if (echo_sockets_.empty()) {
+        throw std::runtime_error(fmt::format(
+            "cannot send ICMP ({}); give reachd CAP_NET_RAW (AmbientCapabilities=CAP_NET_RAW, or "
+            "setcap cap_net_raw+ep), or its group to net.ipv4.ping_group_range",
+            why));
+    }
+    if (echo_sockets_.front()->mode() == IcmpSocket::Mode::ping) {
+        hooks_.log({LogLevel::warning,
+                    "no CAP_NET_RAW: probing by ping sockets, without the kernel-side filter and "
+                    "without telling a dead neighbour from an unreachable host",
+                    {},
+                    {}});
+    }
+    netlink_ = std::make_unique<NetlinkSocket>(context_, [this] {
+        drain_netlink();
+        turn();
+    });
+    for (const auto& socket : echo_sockets_) {
+        wait_for(*socket);
+    }
+}
+
+void ProbeLoop::wait_for(IcmpSocket& socket) {
+    socket.async_wait([this, &socket] {
+        if (!closed_) {
+            turn();
+            wait_for(socket);
+        }
+    });
+}
+
+void ProbeLoop::close() {
+    closed_ = true;
+    timer_.cancel();
+    for (const auto& socket : echo_sockets_) {
+        socket->close();
+    }
+    netlink_.reset();
+}
+
+std::vector<SocketSnapshot> ProbeLoop::sockets() const {
+    std::vector<SocketSnapshot> all;
+    for (const auto& socket : echo_sockets_) {
+        all.push_back(
+            {socket->family() == Family::ipv4 ? "icmp4" : "icmp6", socket->receive_buffer_bytes()});
+    }
+    all.push_back({"netlink", netlink_->receive_buffer_bytes()});
+    return all;
+}
+
+// ---- A turn
+
+/// Answers first, then the clock: a probe is out of time only when nothing that was read by then
+/// answers it.
+void ProbeLoop::turn() {
+    read_ = now();
+    agent_.observe(read_);
+    for (const auto& socket : echo_sockets_) {
+        socket->expect_payload(agent_.payload_bytes_max());
+        socket->drain(*this);
+    }
+    const Instant at = now();
+    agent_.observe(at);
+    agent_.poll(at, actions_);
+    perform();
+    arm_timer();
+    if (hooks_.after_turn) {
+        hooks_.after_turn();
+    }
+}
+
+void ProbeLoop::perform() {
+    for (const auto& socket : echo_sockets_) {
+        const auto& requests = actions_.echo_requests[static_cast<std::size_t>(socket->family())];
+        socket->send(requests, *this);
+    }
+    for (const DumpRequest& request : actions_.dumps) {
+        if (netlink_->request(request)) {
+            agent_.handle(DumpRequestFailed{}, now());
+        }
+    }
+    for (LookupRequest& request : actions_.lookups) {
+        hooks_.lookup(std::move(request));
+    }
+    for (const LogRecord& record : actions_.logs) {
+        hooks_.log(record);
+    }
+    actions_.clear();
+}
+
+void ProbeLoop::arm_timer() {
+    const MonoTime deadline = agent_.next_deadline();
+    if (deadline == armed_for_ || closed_) {
+        return;
+    }
+    armed_for_ = deadline;
+    if (deadline == mono_never) {
+        timer_.cancel();
+        return;
+    }
+    timer_.expires_at(to_steady(deadline));
+    timer_.async_wait([this](const boost::system::error_code& error) {
+        if (!error && !closed_) {
+            armed_for_ = mono_never;
+            turn();
+        }
+    });
+}
+
+void ProbeLoop::drain_netlink() {
+    read_ = now();
+    agent_.observe(read_);
+    if (const auto error = netlink_->drain(*this)) {
+        hooks_.log({LogLevel::error,
+                    fmt::format("rtnetlink has failed, the topology is no longer followed: {}; "
+                                "restart reachd",
+                                error.message()),
+                    {},
+                    {}});
+    }
+}
+
+// ---- From the sockets
+
+void ProbeLoop::on_batch(const Instant& read) {
+    read_ = read;
+    agent_.observe(read);
+}
+
+void ProbeLoop::on_sent(const SendOrder& order, const Instant& at) {
+    agent_.handle(EchoSent{order}, at);
+}
+
+void ProbeLoop::on_not_sent(const SendOrder& order, FailureReason reason) {
+    agent_.handle(EchoNotSent{order, reason}, now());
+}
+
+void ProbeLoop::on_skipped(const SendOrder& order) {
+    agent_.handle(EchoSkipped{order}, now());
+}
+
+void ProbeLoop::on_transmit_stamp(const ProbeCookie& cookie, WallTime stamp) {
+    agent_.handle(TransmitStamped{cookie, stamp}, read_);
+}
+
+void ProbeLoop::on_reply(const IpAddress& from,
+                         const EchoReply& reply,
+                         std::optional<WallTime> received) {
+    agent_.handle(EchoReplied{from, reply, received}, read_);
+}
+
+void ProbeLoop::on_error(const IpAddress& reporter, const EchoError& error) {
+    agent_.handle(EchoFailed{reporter, error}, read_);
+}
+
+void ProbeLoop::on_flaw(PacketFlaw flaw) {
+    agent_.handle(PacketRejected{flaw}, read_);
+}
+
+void ProbeLoop::on_overflow() {
+    agent_.handle(ReceiveOverflowed{}, read_);
+}
+
+void ProbeLoop::on_datagram(ByteView datagram) {
+    agent_.handle(NetlinkReceived{datagram}, read_);
+}
+
+void ProbeLoop::on_overrun() {
+    agent_.handle(NetlinkOverran{}, read_);
+}
+
+void ProbeLoop::on_truncated() {
+    agent_.handle(NetlinkTruncated{}, read_);
+}
+
+}  // namespace reachd

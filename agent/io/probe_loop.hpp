@@ -1,0 +1,94 @@
+// The probe loop: waits for a socket, the netlink or the next deadline, turns what it finds into
+// events for the Agent, and performs what the Agent wants. Holds no product decision. Everything
+// here runs on the one thread of its io_context, and nothing else may run there that takes time.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "agent/agent.hpp"
+#include "agent/io/netlink_socket.hpp"
+#include "common/io/system_clock.hpp"
+#include "probes/io/icmp_socket.hpp"
+
+namespace reachd {
+
+/// What the loop cannot do by itself.
+struct ProbeLoopHooks {
+    std::function<void(LookupRequest)> lookup;  ///< answered later by NameLookedUp
+    std::function<void(const LogRecord&)> log;
+    std::function<void()> after_turn;  ///< the turn's work is done, the next one is scheduled
+};
+
+class ProbeLoop final : private EchoSink, private NetlinkSink {
+  public:
+    ProbeLoop(boost::asio::io_context& context, Agent& agent, ProbeLoopHooks hooks);
+    ~ProbeLoop() override;
+    ProbeLoop(const ProbeLoop&) = delete;
+    ProbeLoop& operator=(const ProbeLoop&) = delete;
+
+    /// Opens the sockets. Throws std::runtime_error, with the remedy, when no probe could ever be
+    /// sent, and std::system_error when netlink cannot be had.
+    void open(EchoIdentifiers identifiers);
+
+    /// The first turn. open() comes before.
+    void start() { turn(); }
+
+    /// Any other event: handled, then a whole turn.
+    template <class Event>
+    void deliver(const Event& event) {
+        const Instant at = now();
+        agent_.observe(at);
+        agent_.handle(event, at);
+        turn();
+    }
+
+    std::vector<SocketSnapshot> sockets() const;
+
+    const std::vector<std::unique_ptr<IcmpSocket>>& echo_sockets() const { return echo_sockets_; }
+
+    /// When the next turn is due at the latest.
+    MonoTime next_deadline() const { return agent_.next_deadline(); }
+
+    void close();
+
+  private:
+    void on_batch(const Instant& read) override;
+    void on_sent(const SendOrder& order, const Instant& at) override;
+    void on_not_sent(const SendOrder& order, FailureReason reason) override;
+    void on_skipped(const SendOrder& order) override;
+    void on_transmit_stamp(const ProbeCookie& cookie, WallTime stamp) override;
+    void on_reply(const IpAddress& from,
+                  const EchoReply& reply,
+                  std::optional<WallTime> received) override;
+    void on_error(const IpAddress& reporter, const EchoError& error) override;
+    void on_flaw(PacketFlaw flaw) override;
+    void on_overflow() override;
+
+    void on_datagram(ByteView datagram) override;
+    void on_overrun() override;
+    void on_truncated() override;
+
+    void turn();
+    void drain_netlink();
+    void perform();
+    void arm_timer();
+    void wait_for(IcmpSocket& socket);
+
+    Agent& agent_;
+    ProbeLoopHooks hooks_;
+    boost::asio::io_context& context_;
+    boost::asio::steady_timer timer_;
+    MonoTime armed_for_ = mono_never;
+    std::vector<std::unique_ptr<IcmpSocket>> echo_sockets_;
+    std::unique_ptr<NetlinkSocket> netlink_;
+    Actions actions_;
+    Instant read_{};  ///< of the batch being delivered
+    bool closed_ = false;
+};
+
+}  // namespace reachd

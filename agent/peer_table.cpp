@@ -1,0 +1,63 @@
+#include "agent/peer_table.hpp"
+
+#include <algorithm>
+
+#include "common/check.hpp"
+
+namespace reachd {
+
+std::uint32_t PeerTable::add(Peer peer) {
+    ENSURE(peer.identity != nullptr);
+    addresses_stale_ = true;
+    if (free_.empty()) {
+        peers_.push_back(std::move(peer));
+        return static_cast<std::uint32_t>(peers_.size() - 1);
+    }
+    const std::uint32_t id = free_.back();
+    free_.pop_back();
+    peers_[id] = std::move(peer);
+    return id;
+}
+
+void PeerTable::remove(std::uint32_t id) {
+    ENSURE(peers_[id].identity != nullptr);
+    peers_[id] = Peer{};
+    free_.push_back(id);
+    addresses_stale_ = true;
+}
+
+void PeerTable::bind_session(std::uint32_t peer, std::uint32_t session) {
+    peers_[peer].session = session;
+    if (session == Peer::no_session) {
+        return;
+    }
+    if (session >= peer_by_session_.size()) {
+        peer_by_session_.resize(static_cast<std::size_t>(session) + 1);
+    }
+    peer_by_session_[session] = peer;
+}
+
+std::vector<std::uint32_t> PeerTable::peers_at(const IpAddress& address) {
+    if (addresses_stale_) {
+        by_address_.clear();
+        for (std::uint32_t id = 0; id < places(); ++id) {
+            if (peers_[id].identity && peers_[id].is_resolved()) {
+                by_address_.emplace_back(peers_[id].target.destination.hash(), id);
+            }
+        }
+        std::sort(by_address_.begin(), by_address_.end());
+        addresses_stale_ = false;
+    }
+    std::vector<std::uint32_t> found;
+    const std::pair<std::uint32_t, std::uint32_t> first{address.hash(), 0};
+    for (auto entry = std::lower_bound(by_address_.begin(), by_address_.end(), first);
+         entry != by_address_.end() && entry->first == first.first;
+         ++entry) {
+        if (peers_[entry->second].target.destination == address) {
+            found.push_back(entry->second);
+        }
+    }
+    return found;
+}
+
+}  // namespace reachd

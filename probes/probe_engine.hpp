@@ -1,0 +1,270 @@
+// When to ask, and what became of each question: the schedule, the probes in flight, the accounting
+// and the verdicts of every probe session of every kind. Knows no packets, addresses, sockets or
+// clocks: it says "send probe 17 of session 4 now" and is told what came back.
+//
+// Invariants, for every session at every instant:
+//   - sent = received + lost + in flight; each sent probe ends exactly once;
+//   - lost = sum of the loss reasons; no counter ever falls;
+//   - only answers in time give an RTT sample, and only those whose stamps can be trusted.
+//
+// The daemon's own trouble is kept apart from the network's. A loop that stood still is no proof of
+// silence: probes that were out meanwhile get their whole time-out again, and their RTTs are
+// discarded. So do probes whose answers our own receive buffer may have dropped; those are asked a
+// second time. A step of the wall clock discards the samples in flight, never the answers.
+#pragma once
+
+#include <array>
+#include <bitset>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "common/probe.hpp"
+#include "common/random.hpp"
+#include "common/snapshot.hpp"
+#include "common/time.hpp"
+#include "probes/probe_cookie.hpp"
+#include "probes/reachability.hpp"
+#include "probes/rtt_histogram.hpp"
+#include "probes/timer_wheel.hpp"
+
+namespace reachd {
+
+struct EngineOptions {
+    std::vector<double> rtt_edges;       ///< per session, seconds
+    std::vector<double> host_rtt_edges;  ///< over all sessions of a kind, seconds
+    std::uint32_t probes_per_second = 50000;
+};
+
+struct SessionOptions {
+    ProbeKind kind = ProbeKind::icmp;
+    PeerKind peer_kind = PeerKind::host;
+    Duration interval = std::chrono::seconds(1);
+    Duration timeout = std::chrono::seconds(1);
+
+    friend bool operator==(const SessionOptions&, const SessionOptions&) = default;
+};
+
+/// "Send this now." Every order must be answered, before the next poll(), by exactly one of
+/// on_sent(), on_not_sent() and on_skipped().
+struct SendOrder {
+    ProbeToken token;
+    MonoTime due;           ///< when it should have gone out
+    bool in_burst = false;  ///< part of a confirmation: no part of windows, jitter and baseline
+    bool repeated = false;  ///< the same probe once more, since we lost its answer ourselves
+};
+
+class ProbeEngine {
+  public:
+    /// A loop later than this has stood still: nothing in flight is judged by it.
+    static constexpr Duration stall_threshold = std::chrono::milliseconds(250);
+    /// ICMP errors are rate-limited by those who send them, so one explains losses for this long.
+    static constexpr Duration evidence_lifetime = std::chrono::seconds(10);
+    static constexpr unsigned burst_size = 3;
+    static constexpr Duration burst_spacing = std::chrono::milliseconds(150);
+    static constexpr Duration verdict_delay = std::chrono::milliseconds(900);
+    static constexpr unsigned in_flight_per_session_max = 256;
+    /// A probe gets its time-out again this often at most, whatever befalls us: a verdict must
+    /// come.
+    static constexpr std::uint8_t second_chances_max = 2;
+    /// 64 MB of probes in flight: the table cannot grow beyond it, whatever is configured.
+    static constexpr std::size_t in_flight_max = 1'000'000;
+    /// No configuration sends more than this.
+    static constexpr std::uint32_t probes_per_second_max = 200'000;
+
+    ProbeEngine(const EngineOptions& options, Random& random, MonoTime start);
+
+    /// Begins a session; its first probe falls somewhere within the first interval, so that many
+    /// sessions make a flat rate.
+    std::uint32_t open(const SessionOptions& options, MonoTime now);
+    void close(std::uint32_t session);
+    void set_probes_per_second(std::uint32_t limit);
+    /// Only while no session is open: their counts are by the old edges.
+    void set_rtt_edges(std::vector<double> edges_in_seconds);
+    void reserve(std::size_t sessions);
+
+    bool is_open(std::uint32_t session) const {
+        return session < sessions_.size() && sessions_[session].open;
+    }
+
+    /// Distinguishes the sessions that had the same number one after the other.
+    std::uint32_t generation(std::uint32_t session) const { return sessions_[session].generation; }
+
+    SessionOptions options(std::uint32_t session) const;
+
+    /// First thing of every wake-up, before its events: notices a loop that stood still and a wall
+    /// clock that stepped.
+    void observe(const Instant& now);
+
+    /// Ends probes that are out of time and orders those that are due. After all events.
+    void poll(const Instant& now, std::vector<SendOrder>& orders);
+
+    /// mono_never when there is nothing to wait for.
+    MonoTime next_deadline() const;
+
+    void on_sent(const SendOrder& order, const Instant& at);
+    /// The kernel refused it: evidence against the local path, but no sent probe.
+    void on_not_sent(const SendOrder& order, FailureReason reason, const Instant& now);
+    /// We could not offer it to the kernel (full buffer): says nothing about any path.
+    void on_skipped(const SendOrder& order, SkipReason reason);
+    void on_transmit_stamp(ProbeToken token, WallTime stamp);
+    /// An answer that has proved to be ours; `received` is the kernel's stamp, if it gave one.
+    void on_answer(ProbeToken token, std::optional<WallTime> received, const Instant& read);
+    /// An ICMP error about this session: explains losses, ends nothing.
+    void on_error(std::uint32_t session, FailureReason reason, const Instant& now);
+    /// Our receive buffer overflowed: answers may be gone that the network delivered.
+    void on_receive_overflow(const Instant& now);
+
+    /// The sequence number in flight (or lately) whose low 16 bits are these; for ICMP errors that
+    /// quote no more than a header.
+    bool knows_sequence(std::uint32_t session, std::uint16_t low_bits) const;
+
+    /// Sessions whose verdict or shown state may have changed since the last call, each once.
+    std::vector<std::uint32_t> take_changed();
+
+    Reachability state(std::uint32_t session) const;
+    std::optional<bool> up(std::uint32_t session) const;
+    /// The reason of the latest failure; timeout before the first.
+    FailureReason last_failure(std::uint32_t session) const;
+
+    /// Whether the kernel has taken (or refused) a probe of this session.
+    bool asked(std::uint32_t session) const { return sessions_[session].asked; }
+
+    /// Fills all but `peer`, `port` and the place in the snapshot, which are the caller's, and
+    /// appends the session's bucket row and failures to the snapshot.
+    void snapshot_session(std::uint32_t session, ProbeSnapshot& probe, Snapshot& snapshot) const;
+    void snapshot_totals(Snapshot& snapshot) const;
+
+  private:
+    static constexpr std::uint32_t none = 0xffffffffU;
+    /// All that can be in flight, and some more: late answers and duplicates are told apart.
+    static constexpr std::size_t answers_remembered = in_flight_per_session_max + 64;
+
+    /// What has gone wrong with a session; most sessions never need one.
+    struct Trouble {
+        std::array<std::uint64_t, failure_reason_count> failures{};
+        std::uint64_t late = 0;
+        std::uint64_t duplicates = 0;
+        std::uint64_t reordered = 0;
+        FailureReason last = FailureReason::timeout;
+        FailureReason evidence = FailureReason::timeout;
+        MonoTime evidence_at{};
+        bool has_evidence = false;
+    };
+
+    using Microseconds = std::chrono::duration<std::uint32_t, std::micro>;
+
+    struct Session {
+        MonoTime next_due{};
+        MonoTime burst_due = mono_never;
+        MonoTime verdict_due = mono_never;
+        Microseconds interval{};
+        Microseconds timeout{};
+        std::uint64_t sent = 0;
+        std::uint64_t received = 0;
+        std::uint64_t lost = 0;
+        Duration rtt_sum{};
+        Duration jitter{};
+        Duration smoothed_rtt{};
+        Duration last_paced_rtt{};  ///< of the last sample outside a burst; zero: none yet
+        /// Bit i: probe (sequence - 1 - i) was answered.
+        std::bitset<answers_remembered> answered_bits;
+        std::unique_ptr<Trouble> trouble;
+        std::uint32_t sequence = 0;          ///< of the next probe
+        std::uint32_t highest_answered = 0;  ///< one past the latest probe answered in time
+        std::uint32_t first_in_flight = none;
+        std::uint32_t generation = 0;
+        std::uint16_t in_flight = 0;
+        ReachabilityMachine machine;
+        std::uint8_t burst_left = 0;
+        ProbeKind kind = ProbeKind::icmp;
+        PeerKind peer_kind = PeerKind::host;
+        bool open = false;
+        bool asked = false;
+        bool changed = false;
+    };
+
+    /// A probe that is out, or answered and waiting for its transmit stamp.
+    struct Flight {
+        MonoTime sent{};
+        WallTime sent_wall{};    ///< our own clock just before the send
+        WallTime transmitted{};  ///< the kernel's stamp; epoch: not yet
+        WallTime received{};     ///< only while answered
+        std::uint32_t session = none;
+        std::uint32_t sequence = 0;
+        std::uint32_t next = none;  ///< in the session's list, or in the free list
+        std::uint16_t clock_epoch = 0;
+        std::uint16_t stall_epoch = 0;
+        bool in_burst = false;
+        bool answered = false;     ///< only its transmit stamp is missing
+        std::uint8_t chances = 0;  ///< time-outs granted anew since we stood still or overflowed
+    };
+
+    void expire_flights(const Instant& now, std::vector<SendOrder>& orders);
+    void expire(std::uint32_t flight, const Instant& now, std::vector<SendOrder>& orders);
+    void run_session(std::uint32_t id, const Instant& now, std::vector<SendOrder>& orders);
+    void order_scheduled(std::uint32_t id, MonoTime now, std::vector<SendOrder>& orders);
+    void order_burst(std::uint32_t id, MonoTime now, std::vector<SendOrder>& orders);
+    void give_order(std::uint32_t id, MonoTime due, bool in_burst, std::vector<SendOrder>& orders);
+    bool has_room(const Session& session, std::size_t ordered) const;
+    void skip_missed(Session& session, MonoTime now, SkipReason reason);
+    void schedule_session(std::uint32_t id);
+    void judge(std::uint32_t id, ReachabilityMachine::Event event, MonoTime now);
+    bool take_token();
+    void refill_tokens(MonoTime now);
+    void adapt_throttle(MonoTime now, Duration lag);
+
+    std::uint32_t find_flight(const Session& session, std::uint32_t sequence) const;
+    std::uint32_t allocate_flight();
+    void remove_flight(std::uint32_t flight);
+    void lose(std::uint32_t flight, const Instant& now);
+    void note_unexpected_answer(Session& session, std::uint32_t sequence);
+    bool mark_answered(Session& session, std::uint32_t sequence);
+    bool answered_in_time(const Flight& flight, WallTime received, const Instant& read) const;
+    void finish_sample(std::uint32_t flight);
+    void discard_sample(std::uint32_t flight, DiscardReason reason);
+    void record(std::uint32_t id, const Flight& flight, Duration rtt);
+    Trouble& trouble(Session& session);
+    void count_failure(Session& session, FailureReason reason);
+    FailureReason loss_reason(const Session& session, MonoTime now) const;
+    bool is_starved(const Flight& flight) const;
+    bool is_burst_starved(const Session& session) const;
+    static Duration verdict_wait(const Session& session);
+
+    Random& random_;
+    HistogramEdges edges_;
+    std::vector<Session> sessions_;
+    std::vector<std::uint32_t> free_sessions_;
+    std::vector<std::uint64_t> buckets_;  ///< a row of edges_.bucket_count() a session
+    TimerWheel session_wheel_;
+    std::vector<Flight> flights_;
+    std::uint32_t free_flights_ = none;
+    std::size_t flights_in_use_ = 0;
+    TimerWheel flight_wheel_;
+    std::vector<std::uint32_t> changed_;
+    std::uint64_t opened_ = 0;  ///< sessions ever opened: places the next one in its interval
+
+    std::vector<std::array<Histogram, peer_kind_count>> host_rtt_;  ///< by probe kind
+    std::array<std::array<bool, peer_kind_count>, probe_kind_count> peer_kind_seen_{};
+    Histogram delay_;
+    std::array<std::uint64_t, skip_reason_count> skipped_{};
+    std::array<std::array<std::uint64_t, discard_reason_count>, probe_kind_count> discarded_{};
+    std::array<std::uint64_t, probe_kind_count> user_stamped_{};
+
+    std::uint32_t probes_per_second_;
+    double tokens_ = 0;
+    MonoTime tokens_at_;
+    double throttle_ratio_ = 1.0;
+    MonoTime throttle_window_;
+    Duration throttle_lag_{};
+    Duration poll_lag_{};  ///< of the poll under way
+    std::uint32_t throttle_polls_ = 0;
+
+    std::optional<Instant> last_observed_;
+    std::uint16_t clock_epoch_ = 0;   ///< rises with each step of the wall clock
+    std::uint16_t stall_epoch_ = 0;   ///< rises with each stall or overflow of our own
+    std::uint16_t repeat_epoch_ = 0;  ///< probes sent before this stall epoch are asked again
+};
+
+}  // namespace reachd

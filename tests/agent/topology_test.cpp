@@ -1,0 +1,500 @@
+#include "agent/topology.hpp"
+
+#include <catch2/catch.hpp>
+
+#include "tests/agent/netlink_builder.hpp"
+
+using namespace reachd;
+using namespace reachd::test;
+
+namespace {
+
+void feed(Topology& topology, const Bytes& datagram) {
+    NetlinkReader reader{ByteView(datagram)};
+    while (const auto* message = reader.next()) {
+        topology.apply(*message);
+    }
+}
+
+IfIndex device(int index) {
+    return static_cast<IfIndex>(index);
+}
+
+Bytes dumped(const LinkFacts& link) {
+    return new_link(link, NLM_F_MULTI, 1);
+}
+
+Bytes dumped(const RouteFacts& route) {
+    return new_route(route, NLM_F_MULTI, 1);
+}
+
+RouteFacts default_route(std::vector<HopFacts> hops, std::uint32_t metric = 0) {
+    RouteFacts route;
+    route.hops = std::move(hops);
+    route.metric = metric;
+    if (route.hops.at(0).gateway) {
+        route.family = route.hops[0].gateway->family();
+    }
+    return route;
+}
+
+/// "address%device metric" of each, in the order of the model.
+std::vector<std::string> gateways(const Topology& topology) {
+    std::vector<std::string> texts;
+    for (const auto& gateway : topology.default_gateways()) {
+        texts.push_back(gateway.address.to_string() + "%" +
+                        std::to_string(static_cast<int>(gateway.device)) + " " +
+                        std::to_string(gateway.metric));
+    }
+    return texts;
+}
+
+using Texts = std::vector<std::string>;
+
+DumpKinds just(DumpKind kind) {
+    DumpKinds kinds;
+    kinds.insert(kind);
+    return kinds;
+}
+
+}  // namespace
+
+TEST_CASE("links are found by name and index until they go", "[topology]") {
+    Topology topology;
+    feed(topology, new_link({.index = 2, .name = "eth0"}));
+    feed(topology, new_link({.index = 3, .name = "br0", .kind = "bridge"}));
+    CHECK(topology.index_of("eth0") == device(2));
+    CHECK(topology.name_of(device(3)) == "br0");
+    CHECK(topology.link(device(3))->kind == "bridge");
+    CHECK_FALSE(topology.index_of("eth1").has_value());
+    CHECK(topology.name_of(device(9)).empty());
+
+    feed(topology, del_link(2));
+    CHECK_FALSE(topology.index_of("eth0").has_value());
+    CHECK(topology.name_of(device(2)).empty());
+    CHECK(topology.link_count() == 1);
+    feed(topology, del_link(2));  // repeats do no harm
+    CHECK(topology.link_count() == 1);
+}
+
+TEST_CASE("a renamed link keeps its identity, a re-used index does not", "[topology]") {
+    Topology topology;
+    feed(topology, new_link({.index = 2, .name = "veth0"}));
+    const auto generation = topology.link(device(2))->generation;
+    feed(topology, new_link({.index = 2, .name = "renamed"}));
+    CHECK_FALSE(topology.index_of("veth0").has_value());
+    CHECK(topology.index_of("renamed") == device(2));
+    CHECK(topology.link(device(2))->generation == generation);
+
+    feed(topology, del_link(2));
+    feed(topology, new_link({.index = 2, .name = "renamed"}));
+    CHECK(topology.link(device(2))->generation != generation);
+}
+
+TEST_CASE("a link that changes its kind is another link", "[topology]") {
+    Topology topology;
+    feed(topology, new_link({.index = 2, .name = "a", .kind = "veth"}));
+    const auto generation = topology.link(device(2))->generation;
+    feed(topology, new_link({.index = 2, .name = "b", .kind = "tun"}));
+    CHECK(topology.link(device(2))->generation != generation);
+    CHECK(topology.link_count() == 1);
+    CHECK_FALSE(topology.index_of("a").has_value());
+    CHECK(topology.index_of("b") == device(2));
+}
+
+TEST_CASE("two links swap their names", "[topology]") {
+    Topology topology;
+    feed(topology, new_link({.index = 2, .name = "a"}));
+    feed(topology, new_link({.index = 3, .name = "b"}));
+    feed(topology, new_link({.index = 2, .name = "tmp"}));
+    feed(topology, new_link({.index = 3, .name = "a"}));
+    feed(topology, new_link({.index = 2, .name = "b"}));
+    CHECK(topology.index_of("a") == device(3));
+    CHECK(topology.index_of("b") == device(2));
+    CHECK_FALSE(topology.index_of("tmp").has_value());
+}
+
+TEST_CASE("a name claimed by a link whose rival is swept away stays found", "[topology]") {
+    Topology topology;
+    feed(topology, new_link({.index = 2, .name = "a"}));
+    feed(topology, new_link({.index = 3, .name = "b"}));
+    // Both messages of the swap that follow were lost but one.
+    topology.begin_sweep(DumpKind::links);
+    feed(topology, dumped(LinkFacts{.index = 3, .name = "a"}));
+    feed(topology, dumped(LinkFacts{.index = 2, .name = "b"}));
+    topology.finish_sweep(DumpKind::links);
+    CHECK(topology.index_of("a") == device(3));
+    CHECK(topology.index_of("b") == device(2));
+
+    // The rival comes late and goes again: the lookup has lost the rightful owner.
+    topology.begin_sweep(DumpKind::links);
+    feed(topology, dumped(LinkFacts{.index = 2, .name = "b"}));
+    feed(topology, dumped(LinkFacts{.index = 3, .name = "b"}));
+    feed(topology, dumped(LinkFacts{.index = 3, .name = "c"}));
+    topology.finish_sweep(DumpKind::links);
+    CHECK(topology.index_of("b") == device(2));
+    CHECK(topology.index_of("c") == device(3));
+    CHECK_FALSE(topology.index_of("a").has_value());
+}
+
+TEST_CASE("what a partial message does not say is kept", "[topology]") {
+    Topology topology;
+    LinkFacts facts{.index = 2, .name = "wlan0", .kind = "ipvlan", .mtu = 1400};
+    facts.master = 9;
+    feed(topology, new_link(facts));
+    MessageBuilder wireless(RTM_NEWLINK, 0, 0);
+    wireless.header(link_header(2, false)).text(IFLA_IFNAME, "wlan0");
+    feed(topology, wireless.bytes());
+    const auto* link = topology.link(device(2));
+    CHECK(link->mtu_bytes == 1400);
+    CHECK(link->kind == "ipvlan");
+    CHECK(link->master == device(9));
+    CHECK_FALSE(link->admin_up);
+}
+
+TEST_CASE("leaving a bridge keeps the link", "[topology]") {
+    Topology topology;
+    LinkFacts facts{.index = 2, .name = "veth0"};
+    facts.master = 5;
+    feed(topology, new_link(facts));
+    feed(topology, left_bridge(2, 6));  // of an older bridge
+    CHECK(topology.link(device(2))->master == device(5));
+    feed(topology, left_bridge(2, 5));
+    REQUIRE(topology.link(device(2)) != nullptr);
+    CHECK(topology.link(device(2))->master == IfIndex::any);
+    feed(topology, left_bridge(77, 5));  // never announced
+}
+
+TEST_CASE("up means admin up and operationally up or unknown", "[topology]") {
+    Topology topology;
+    const auto is_up = [&](bool admin, std::uint8_t state) {
+        feed(topology, new_link({.index = 2, .name = "e", .up = admin, .oper_state = state}));
+        return topology.link(device(2))->is_up();
+    };
+    CHECK(is_up(true, IF_OPER_UP));
+    CHECK(is_up(true, IF_OPER_UNKNOWN));
+    CHECK(is_up(true, 200));  // of a kernel to come
+    CHECK_FALSE(is_up(true, IF_OPER_DOWN));
+    CHECK_FALSE(is_up(true, IF_OPER_LOWERLAYERDOWN));
+    CHECK_FALSE(is_up(true, IF_OPER_DORMANT));
+    CHECK_FALSE(is_up(false, IF_OPER_UP));
+}
+
+TEST_CASE("a sweep removes what neither dump nor event mentioned", "[topology]") {
+    Topology topology;
+    for (int i = 2; i <= 5; ++i) {
+        feed(topology, new_link({.index = i, .name = "e" + std::to_string(i)}));
+    }
+    topology.begin_sweep(DumpKind::links);
+    feed(topology, dumped(LinkFacts{.index = 3, .name = "e3"}));
+    feed(topology, new_link({.index = 4, .name = "e4"}));
+    feed(topology, new_link({.index = 6, .name = "e6"}));
+    topology.finish_sweep(DumpKind::links);
+    CHECK(topology.link_count() == 3);
+    CHECK(topology.index_of("e3") == device(3));
+    CHECK(topology.index_of("e4") == device(4));
+    CHECK(topology.index_of("e6") == device(6));
+    CHECK_FALSE(topology.index_of("e2").has_value());
+
+    topology.begin_sweep(DumpKind::links);
+    topology.abandon_sweep(DumpKind::links);
+    topology.finish_sweep(DumpKind::links);  // of a dump that was given up: nothing to do
+    CHECK(topology.link_count() == 3);
+}
+
+TEST_CASE("an event is believed over a part of the dump", "[topology]") {
+    Topology topology;
+    topology.begin_sweep(DumpKind::links);
+    feed(topology, new_link({.index = 2, .name = "new", .mtu = 9000}));
+    feed(topology, dumped(LinkFacts{.index = 2, .name = "old", .mtu = 1500}));
+    CHECK(topology.index_of("new") == device(2));
+    CHECK(topology.link(device(2))->mtu_bytes == 9000);
+
+    // Composed before the removal, queued after it.
+    feed(topology, new_link({.index = 3, .name = "gone"}));
+    feed(topology, del_link(3));
+    feed(topology, dumped(LinkFacts{.index = 3, .name = "gone"}));
+    CHECK_FALSE(topology.index_of("gone").has_value());
+    // The index is given out again before the dump is over.
+    feed(topology, new_link({.index = 3, .name = "next"}));
+    feed(topology, dumped(LinkFacts{.index = 3, .name = "gone"}));
+    CHECK(topology.index_of("next") == device(3));
+    topology.finish_sweep(DumpKind::links);
+    CHECK(topology.link_count() == 2);
+
+    // The following dump is as good as any.
+    topology.begin_sweep(DumpKind::links);
+    feed(topology, dumped(LinkFacts{.index = 2, .name = "newer"}));
+    topology.finish_sweep(DumpKind::links);
+    CHECK(topology.index_of("newer") == device(2));
+    CHECK(topology.link_count() == 1);
+}
+
+TEST_CASE("half a message about an unknown link raises doubt, not a link", "[topology]") {
+    Topology topology;
+    MessageBuilder port(RTM_NEWLINK, 0, 0);
+    port.header(link_header(5, true, AF_BRIDGE)).text(IFLA_IFNAME, "veth1");
+    feed(topology, port.bytes());
+    CHECK(topology.link_count() == 0);
+    CHECK(topology.take_doubts() == just(DumpKind::links));
+    CHECK(topology.take_doubts() == DumpKinds{});
+}
+
+TEST_CASE("the number of links is limited, and counted", "[topology]") {
+    Topology topology({.links = 3, .default_routes = 2});
+    for (int i = 1; i <= 5; ++i) {
+        feed(topology, new_link({.index = i, .name = "e" + std::to_string(i)}));
+    }
+    CHECK(topology.link_count() == 3);
+    CHECK(topology.refusals().links == 2);
+    feed(topology, new_link({.index = 2, .name = "renamed"}));  // known ones still change
+    CHECK(topology.index_of("renamed") == device(2));
+    feed(topology, del_link(1));
+    feed(topology, new_link({.index = 5, .name = "e5"}));
+    CHECK(topology.index_of("e5") == device(5));
+}
+
+TEST_CASE("gateways of both families, by metric, each once", "[topology]") {
+    Topology topology;
+    feed(topology, new_route(default_route({{address("10.0.0.1"), 2}}, 100)));
+    feed(topology, new_route(default_route({{address("10.0.0.1"), 2}}, 50)));
+    feed(topology, new_route(default_route({{address("10.0.1.1"), 3}}, 10)));
+    feed(topology, new_route(default_route({{address("fe80::1"), 2}}, 1024)));
+    feed(topology, new_route(default_route({{address("fe80::1"), 3}}, 1024)));
+    CHECK(gateways(topology) ==
+          Texts{"10.0.1.1%3 10", "10.0.0.1%2 50", "fe80::1%2 1024", "fe80::1%3 1024"});
+    CHECK(topology.default_gateways()[2].address.scope() == device(2));
+}
+
+TEST_CASE("only default routes of the main table lead to gateways", "[topology]") {
+    Topology topology;
+    auto route = default_route({{address("10.0.0.1"), 2}});
+    route.destination = address("192.0.2.0");
+    route.prefix_length = 24;
+    feed(topology, new_route(route));
+    route = default_route({{address("10.0.0.1"), 2}});
+    route.table = 100;
+    feed(topology, new_route(route));
+    route.table = RT_TABLE_MAIN;
+    route.type = RTN_UNREACHABLE;
+    feed(topology, new_route(route));
+    feed(topology, new_route(default_route({{std::nullopt, 2}})));  // `default dev tun0`
+    CHECK(gateways(topology).empty());
+}
+
+TEST_CASE("a full table of routes leaves no trace", "[topology]") {
+    Topology topology;
+    const auto before = topology.revision();
+    auto route = default_route({{address("10.0.0.1"), 2}});
+    route.prefix_length = 32;
+    for (std::uint32_t i = 0; i < 50000; ++i) {
+        route.destination = IpAddress::v4(
+            {172, 16, static_cast<std::uint8_t>(i >> 8U), static_cast<std::uint8_t>(i)});
+        feed(topology, new_route(route));
+    }
+    CHECK(topology.revision() == before);
+    CHECK(topology.refusals().default_routes == 0);
+}
+
+TEST_CASE("the number of default routes is limited, and counted", "[topology]") {
+    Topology topology({.links = 10, .default_routes = 2});
+    for (std::uint32_t metric = 1; metric <= 5; ++metric) {
+        feed(topology, new_route(default_route({{address("10.0.0.1"), 2}}, metric)));
+    }
+    CHECK(topology.refusals().default_routes == 3);
+    feed(topology, del_route(default_route({{address("10.0.0.1"), 2}}, 1)));
+    feed(topology, new_route(default_route({{address("10.0.0.9"), 2}}, 9)));
+    CHECK(gateways(topology) == Texts{"10.0.0.1%2 2", "10.0.0.9%2 9"});
+}
+
+TEST_CASE("replace takes the place of the route with the same key", "[topology]") {
+    Topology topology;
+    feed(topology, new_route(default_route({{address("10.0.0.1"), 2}}, 100)));
+    feed(topology, new_route(default_route({{address("10.0.0.1"), 2}}, 200)));
+    feed(topology, new_route(default_route({{address("10.0.0.2"), 2}}, 100), NLM_F_REPLACE));
+    CHECK(gateways(topology) == Texts{"10.0.0.2%2 100", "10.0.0.1%2 200"});
+
+    auto blackhole = default_route({{std::nullopt, 0}}, 100);
+    blackhole.type = RTN_BLACKHOLE;
+    feed(topology, new_route(blackhole, NLM_F_REPLACE));
+    CHECK(gateways(topology) == Texts{"10.0.0.1%2 200"});
+    CHECK(topology.take_doubts() == DumpKinds{});
+}
+
+TEST_CASE("replacing one of several routes with the same key is doubtful", "[topology]") {
+    Topology topology;
+    feed(topology, new_route(default_route({{address("10.0.0.1"), 2}}), NLM_F_CREATE));
+    feed(topology, new_route(default_route({{address("10.0.0.2"), 2}}), NLM_F_APPEND));
+    CHECK(gateways(topology).size() == 2);
+    CHECK(topology.take_doubts() == DumpKinds{});
+    feed(topology, new_route(default_route({{address("10.0.0.3"), 2}}), NLM_F_REPLACE));
+    CHECK(topology.take_doubts() == just(DumpKind::ipv4_routes));
+}
+
+TEST_CASE("an IPv6 multipath route grows and shrinks hop by hop", "[topology]") {
+    Topology topology;
+    const HopFacts a{address("fe80::a"), 2};
+    const HopFacts b{address("fe80::b"), 3};
+    const HopFacts c{address("fe80::c"), 3};
+    feed(topology, new_route(default_route({a}, 1024)));
+    feed(topology, new_route(default_route({a, b}, 1024), NLM_F_APPEND));
+    feed(topology, new_route(default_route({c, b, a}, 1024), NLM_F_APPEND));
+    CHECK(gateways(topology) == Texts{"fe80::a%2 1024", "fe80::b%3 1024", "fe80::c%3 1024"});
+    feed(topology, del_route(default_route({b}, 1024)));
+    CHECK(gateways(topology) == Texts{"fe80::a%2 1024", "fe80::c%3 1024"});
+    feed(topology, del_route(default_route({c, a}, 1024)));
+    CHECK(gateways(topology).empty());
+}
+
+TEST_CASE("IPv6 routes of two router advertisements stand side by side", "[topology]") {
+    Topology topology;
+    feed(topology, new_route(default_route({{address("fe80::a"), 2}}, 1024)));
+    feed(topology, new_route(default_route({{address("fe80::b"), 2}}, 1024)));
+    CHECK(gateways(topology).size() == 2);
+    feed(topology, del_route(default_route({{address("fe80::a"), 2}}, 1024)));
+    CHECK(gateways(topology) == Texts{"fe80::b%2 1024"});
+}
+
+TEST_CASE("an IPv4 gateway behind an IPv6 router", "[topology]") {
+    Topology topology;
+    RouteFacts route;
+    route.hops = {{address("fe80::9"), 4}};
+    feed(topology, new_route(route));
+    CHECK(gateways(topology) == Texts{"fe80::9%4 0"});
+    CHECK(topology.default_gateways()[0].address.scope() == device(4));
+}
+
+TEST_CASE("routes of a device that goes down are hidden at once and doubted", "[topology]") {
+    Topology topology;
+    feed(topology, new_link({.index = 2, .name = "e2"}));
+    feed(topology, new_link({.index = 3, .name = "e3"}));
+    feed(topology, new_route(default_route({{address("10.0.0.1"), 2}, {address("10.0.1.1"), 3}})));
+    const auto revision = topology.revision();
+    feed(topology, new_link({.index = 3, .name = "e3", .up = false}));
+    CHECK(topology.revision() > revision);
+    CHECK(gateways(topology) == Texts{"10.0.0.1%2 0"});
+    CHECK(topology.take_doubts() == just(DumpKind::ipv4_routes));
+    feed(topology, new_link({.index = 3, .name = "e3", .up = true}));
+    CHECK(gateways(topology).size() == 2);
+}
+
+TEST_CASE("lost carrier hides no gateway: it is to be seen failing", "[topology]") {
+    Topology topology;
+    feed(topology, new_link({.index = 2, .name = "e2"}));
+    feed(topology, new_route(default_route({{address("10.0.0.1"), 2}})));
+    feed(topology, new_link({.index = 2, .name = "e2", .oper_state = IF_OPER_DOWN}));
+    CHECK(gateways(topology) == Texts{"10.0.0.1%2 0"});
+}
+
+TEST_CASE("a removed device takes its next hops along", "[topology]") {
+    Topology topology;
+    feed(topology, new_link({.index = 2, .name = "e2"}));
+    feed(topology, new_link({.index = 3, .name = "e3"}));
+    feed(topology, new_route(default_route({{address("10.0.0.1"), 2}, {address("10.0.1.1"), 3}})));
+    feed(topology, new_route(default_route({{address("fe80::1"), 3}}, 1024)));
+    feed(topology, del_link(3));
+    // Another device with the same index inherits nothing.
+    feed(topology, new_link({.index = 3, .name = "other"}));
+    CHECK(gateways(topology) == Texts{"10.0.0.1%2 0"});
+}
+
+TEST_CASE("what the kernel does to IPv4 routes without a word is doubted", "[topology]") {
+    Topology topology;
+    feed(topology, new_link({.index = 2, .name = "e2"}));
+    auto route = default_route({{address("10.0.0.1"), 2}});
+    route.preferred_source = address("10.9.9.9");
+    feed(topology, new_route(route));
+
+    RouteFacts local;
+    local.type = RTN_LOCAL;
+    local.table = RT_TABLE_LOCAL;
+    local.prefix_length = 32;
+    local.hops = {{std::nullopt, 7}};
+    local.destination = address("10.8.8.8");
+    feed(topology, del_route(local));  // an address of another device
+    CHECK(topology.take_doubts() == DumpKinds{});
+    local.destination = address("10.9.9.9");  // the preferred source
+    feed(topology, del_route(local));
+    CHECK(topology.take_doubts() == just(DumpKind::ipv4_routes));
+    local.destination = address("10.0.0.2");  // perhaps the last address of the device
+    local.hops = {{std::nullopt, 2}};
+    feed(topology, del_route(local));
+    CHECK(topology.take_doubts() == just(DumpKind::ipv4_routes));
+
+    LinkFacts in_vrf{.index = 2, .name = "e2"};
+    in_vrf.master = 20;
+    feed(topology, new_link(in_vrf));
+    CHECK(topology.take_doubts() == just(DumpKind::ipv4_routes));
+}
+
+TEST_CASE("a removed next hop object raises doubt on the routes that used it", "[topology]") {
+    Topology topology;
+    rtmsg header{};
+    header.rtm_family = AF_INET;
+    header.rtm_table = RT_TABLE_MAIN;
+    header.rtm_type = RTN_UNICAST;
+    MessageBuilder route(RTM_NEWROUTE, 0, 0);
+    route.header(header).number(RTA_NH_ID, std::uint32_t{7});
+    route.address(RTA_GATEWAY, address("10.0.0.1")).number(RTA_OIF, std::uint32_t{2});
+    feed(topology, route.bytes());
+    const auto removed = [](std::uint32_t id) {
+        MessageBuilder message(RTM_DELNEXTHOP, 0, 0);
+        return message.header(std::uint64_t{0}).number(1, id).bytes();
+    };
+    feed(topology, removed(8));
+    CHECK(topology.take_doubts() == DumpKinds{});
+    feed(topology, removed(7));
+    CHECK(topology.take_doubts() == just(DumpKind::ipv4_routes));
+}
+
+TEST_CASE("a default route that changes during its dump is read once more", "[topology]") {
+    Topology topology;
+    topology.begin_sweep(DumpKind::ipv4_routes);
+    feed(topology, new_route(default_route({{address("10.0.0.1"), 2}})));
+    CHECK(topology.take_doubts() == just(DumpKind::ipv4_routes));
+    feed(topology, dumped(default_route({{address("10.0.0.1"), 2}})));
+    CHECK(topology.take_doubts() == DumpKinds{});
+    feed(topology, del_route(default_route({{address("10.0.0.1"), 2}})));
+    CHECK(topology.take_doubts() == just(DumpKind::ipv4_routes));
+}
+
+TEST_CASE("route sweeps are each family's own", "[topology]") {
+    Topology topology;
+    feed(topology, new_route(default_route({{address("10.0.0.1"), 2}})));
+    feed(topology, new_route(default_route({{address("10.0.0.2"), 2}}, 5)));
+    feed(topology, new_route(default_route({{address("fe80::1"), 2}}, 1024)));
+    topology.begin_sweep(DumpKind::ipv4_routes);
+    feed(topology, dumped(default_route({{address("10.0.0.2"), 2}}, 5)));
+    CHECK(gateways(topology).size() == 3);  // no flap while the dump runs
+    topology.finish_sweep(DumpKind::ipv4_routes);
+    CHECK(gateways(topology) == Texts{"10.0.0.2%2 5", "fe80::1%2 1024"});
+}
+
+TEST_CASE("the revision rises with the answers, and only then", "[topology]") {
+    Topology topology;
+    const auto rises = [&](const Bytes& datagram) {
+        const auto before = topology.revision();
+        feed(topology, datagram);
+        return topology.revision() != before;
+    };
+    LinkFacts link{.index = 2, .name = "e2"};
+    CHECK(rises(new_link(link)));
+    CHECK_FALSE(rises(new_link(link)));
+    link.mtu = 9000;
+    CHECK_FALSE(rises(new_link(link)));
+    link.up = false;
+    CHECK_FALSE(rises(new_link(link)));  // it carries no default route
+    link.up = true;
+    link.name = "renamed";
+    CHECK(rises(new_link(link)));
+    const auto route = default_route({{address("10.0.0.1"), 2}});
+    CHECK(rises(new_route(route)));
+    CHECK_FALSE(rises(new_route(route)));
+    CHECK_FALSE(rises(new_route(route, NLM_F_MULTI)));
+    link.up = false;
+    CHECK(rises(new_link(link)));
+    CHECK(rises(del_route(route)));
+    CHECK_FALSE(rises(del_route(route)));
+    CHECK(rises(del_link(2)));
+    CHECK_FALSE(rises(del_link(2)));
+}

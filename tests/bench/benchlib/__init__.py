@@ -1,0 +1,1 @@
+"""Parts of tests/bench/run: lab (processes, /proc, pages), probers, sections, report."""

@@ -1,0 +1,155 @@
+// The per-peer families of a snapshot as prometheus-cpp knows them: the reference that the
+// product's own writer is compared with, in values by a test and in time by a benchmark. Written
+// without a look at how the product does it, and not meant to be fast.
+#pragma once
+
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <prometheus/metric_family.h>
+
+#include "common/snapshot.hpp"
+#include "exporters/metric_catalog.hpp"
+
+namespace reachd::test {
+
+using ReferenceLabels = std::vector<prometheus::ClientMetric::Label>;
+
+inline prometheus::MetricFamily reference_family(Metric metric) {
+    const auto& row = describe(metric);
+    prometheus::MetricFamily family;
+    family.name = row.name;
+    family.help = row.help;
+    switch (row.type) {
+        case MetricType::counter: family.type = prometheus::MetricType::Counter; break;
+        case MetricType::gauge: family.type = prometheus::MetricType::Gauge; break;
+        case MetricType::histogram: family.type = prometheus::MetricType::Histogram; break;
+    }
+    return family;
+}
+
+inline ReferenceLabels reference_labels(const PeerSnapshot& peer) {
+    return {{"peer", peer.identity->name()}, {"address", peer.identity->address()}};
+}
+
+inline ReferenceLabels reference_labels(const Snapshot& snapshot, const ProbeSnapshot& probe) {
+    auto labels = reference_labels(snapshot.peers[probe.peer]);
+    labels.push_back({"probe", std::string(to_text(probe.kind))});
+    if (probe.port != 0) {
+        labels.push_back({"port", std::to_string(probe.port)});
+    }
+    return labels;
+}
+
+inline void add_value(prometheus::MetricFamily& family, ReferenceLabels labels, double value) {
+    prometheus::ClientMetric metric;
+    metric.label = std::move(labels);
+    metric.counter.value = value;
+    metric.gauge.value = value;
+    family.metric.push_back(std::move(metric));
+}
+
+inline void add_peer_families(std::vector<prometheus::MetricFamily>& families,
+                              const Snapshot& snapshot) {
+    auto up = reference_family(Metric::peer_up);
+    auto changes = reference_family(Metric::peer_state_changes);
+    auto last = reference_family(Metric::peer_last_change);
+    auto info = reference_family(Metric::peer_info);
+    for (const auto& peer : snapshot.peers) {
+        const auto labels = reference_labels(peer);
+        if (peer.up.has_value()) {
+            add_value(up, labels, *peer.up ? 1 : 0);
+        }
+        add_value(changes, labels, static_cast<double>(peer.state_changes));
+        if (peer.last_change.time_since_epoch().count() != 0) {
+            add_value(last, labels, to_unix_seconds(peer.last_change));
+        }
+        auto described = labels;
+        described.push_back({"kind", std::string(to_text(peer.identity->kind()))});
+        if (!peer.identity->details().source.empty()) {
+            described.push_back({"source", peer.identity->details().source});
+        }
+        if (!peer.identity->details().device.empty()) {
+            described.push_back({"device", peer.identity->details().device});
+        }
+        for (const auto& label : peer.identity->details().labels) {
+            if (!label.value.empty()) {
+                described.push_back({label.name, label.value});
+            }
+        }
+        add_value(info, std::move(described), 1);
+    }
+    families.push_back(std::move(up));
+    families.push_back(std::move(changes));
+    families.push_back(std::move(last));
+    families.push_back(std::move(info));
+}
+
+inline prometheus::ClientMetric reference_histogram(const Snapshot& snapshot, std::size_t index) {
+    const auto& edges = *snapshot.rtt_edges;
+    prometheus::ClientMetric metric;
+    metric.label = reference_labels(snapshot, snapshot.probes[index]);
+    auto& histogram = metric.histogram;
+    histogram.sample_sum = to_seconds(snapshot.probes[index].rtt_sum);
+    for (std::size_t i = 0; i <= edges.size(); ++i) {
+        histogram.sample_count += snapshot.rtt_buckets[index * (edges.size() + 1) + i];
+        prometheus::ClientMetric::Bucket bucket;
+        bucket.cumulative_count = histogram.sample_count;
+        bucket.upper_bound = i < edges.size() ? edges[i] : INFINITY;
+        histogram.bucket.push_back(bucket);
+    }
+    return metric;
+}
+
+inline void add_probe_families(std::vector<prometheus::MetricFamily>& families,
+                               const Snapshot& snapshot) {
+    auto up = reference_family(Metric::probe_up);
+    auto rtt = reference_family(Metric::probe_rtt);
+    auto jitter = reference_family(Metric::probe_jitter);
+    auto failures = reference_family(Metric::probe_failures);
+    for (std::size_t i = 0; i < snapshot.probes.size(); ++i) {
+        const auto& probe = snapshot.probes[i];
+        if (probe.up.has_value()) {
+            add_value(up, reference_labels(snapshot, probe), *probe.up ? 1 : 0);
+        }
+        rtt.metric.push_back(reference_histogram(snapshot, i));
+        add_value(jitter, reference_labels(snapshot, probe), to_seconds(probe.jitter));
+    }
+    for (const auto& failure : snapshot.failures) {
+        auto labels = reference_labels(snapshot, snapshot.probes[failure.probe]);
+        labels.push_back({"reason", std::string(to_text(failure.reason))});
+        add_value(failures, std::move(labels), static_cast<double>(failure.count));
+    }
+    families.push_back(std::move(up));
+    families.push_back(std::move(rtt));
+    constexpr std::pair<Metric, std::uint64_t ProbeCounters::*> counters[]{
+        {Metric::probe_sent, &ProbeCounters::sent},
+        {Metric::probe_received, &ProbeCounters::received},
+        {Metric::probe_lost, &ProbeCounters::lost},
+        {Metric::probe_late, &ProbeCounters::late},
+        {Metric::probe_duplicates, &ProbeCounters::duplicates},
+        {Metric::probe_reordered, &ProbeCounters::reordered}};
+    for (const auto& [metric, counter] : counters) {
+        auto family = reference_family(metric);
+        for (const auto& probe : snapshot.probes) {
+            add_value(family,
+                      reference_labels(snapshot, probe),
+                      static_cast<double>(probe.counters.*counter));
+        }
+        families.push_back(std::move(family));
+    }
+    families.push_back(std::move(failures));
+    families.push_back(std::move(jitter));
+}
+
+/// Every family that has lines for each peer, in the order of the catalogue.
+inline std::vector<prometheus::MetricFamily> reference_families(const Snapshot& snapshot) {
+    std::vector<prometheus::MetricFamily> families;
+    add_peer_families(families, snapshot);
+    add_probe_families(families, snapshot);
+    return families;
+}
+
+}  // namespace reachd::test
