@@ -266,8 +266,8 @@ void Agent::change_rtt_edges(const std::vector<double>& edges, const Instant& no
     }
 }
 
-void Agent::handle(const ConfigLoaded& event, const Instant& now) {
-    Config config = event.config;
+void Agent::handle(ConfigLoaded event, const Instant& now) {
+    Config config = std::move(event.config);
     const auto configured = std::exchange(config.peers, {});
     if (config.rtt_edges != config_.rtt_edges) {
         change_rtt_edges(config.rtt_edges, now);
@@ -467,6 +467,12 @@ void Agent::handle(const TransmitStamped& event, const Instant&) {
     }
 }
 
+void Agent::prefetch(std::uint32_t session) const {
+    if (engine_.prefetch_session(session)) {
+        reachd::prefetch(peers_[peers_.peer_of(session)]);
+    }
+}
+
 void Agent::handle(const EchoReplied& event, const Instant& now) {
     const ProbeCookie& cookie = event.reply.cookie;
     if (!is_ours(cookie)) {
@@ -601,12 +607,14 @@ void Agent::log_verdict(const Peer& peer, std::optional<bool> before) {
     const std::string text =
         up ? fmt::format("peer {} is up again", who)
            : fmt::format("peer {} is down: {}", who, to_text(engine_.last_failure(peer.session)));
-    logs_.push_back({up ? LogLevel::notice : LogLevel::warning,
+    LogRecord record{up ? LogLevel::notice : LogLevel::warning,
                      text,
                      up ? peer_up_message : peer_down_message,
-                     {{"REACHD_PEER", identity.name()},
-                      {"REACHD_ADDRESS", identity.address()},
-                      {"REACHD_DEVICE", identity.details().device}}});
+                     {{"REACHD_PEER", identity.name()}, {"REACHD_ADDRESS", identity.address()}}};
+    if (const std::string& device = identity.details().device; !device.empty()) {
+        record.fields.emplace_back("REACHD_DEVICE", device);
+    }
+    logs_.push_back(std::move(record));
 }
 
 // ---- A turn
@@ -624,7 +632,7 @@ void Agent::poll(const Instant& now, Actions& actions) {
     engine_.poll(now, orders_);
     for (std::size_t i = 0; i < orders_.size(); ++i) {
         if (i + prefetch_distance < orders_.size()) {
-            prefetch(peers_[peers_.peer_of(orders_[i + prefetch_distance].token.session)]);
+            reachd::prefetch(peers_[peers_.peer_of(orders_[i + prefetch_distance].token.session)]);
         }
         order_echo(orders_[i], now, actions);
     }

@@ -50,8 +50,11 @@ class Agent {
     void handle(const NetlinkTruncated& event, const Instant& now);
     void handle(const DumpRequestFailed& event, const Instant& now);
     void handle(const NameLookedUp& event, const Instant& now);
-    void handle(const ConfigLoaded& event, const Instant& now);
+    void handle(ConfigLoaded event, const Instant& now);
     void handle(const ConfigRejected& event, const Instant& now);
+
+    /// An event about this session (if there is one) follows soon: see common/prefetch.hpp.
+    void prefetch(std::uint32_t session) const;
 
     /// Last thing of a turn: everything to be done now. Echo requests must have been reported on
     /// before the next poll.

@@ -4,7 +4,6 @@
 
 #include <array>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "agent/config.hpp"
@@ -82,23 +81,6 @@ struct ConfigLoaded {
 };
 
 struct ConfigRejected {};
-
-using Event = std::variant<EchoSocketOpened,
-                           EchoSent,
-                           EchoNotSent,
-                           EchoSkipped,
-                           TransmitStamped,
-                           EchoReplied,
-                           EchoFailed,
-                           PacketRejected,
-                           ReceiveOverflowed,
-                           NetlinkReceived,
-                           NetlinkOverran,
-                           NetlinkTruncated,
-                           DumpRequestFailed,
-                           NameLookedUp,
-                           ConfigLoaded,
-                           ConfigRejected>;
 
 /// Everything the agent wants done now. The shell performs and clears it; the vectors keep their
 /// memory from turn to turn.

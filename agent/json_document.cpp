@@ -417,46 +417,7 @@ JsonProblem unreadable(std::string_view text) {
     return {};
 }
 
-void append_escaped(std::string& out, std::string_view text) {
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        const auto byte = static_cast<unsigned char>(text[i]);
-        if (byte < 0x20U || byte == 0x7fU) {
-            out += fmt::format("\\u{:04x}", byte);
-            continue;
-        }
-        // C1 controls (U+0080 to U+009F) steer terminals too; in UTF-8 they are C2 80 to C2 9F.
-        const auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0U;
-        if (byte == 0xc2U && next >= 0x80U && next <= 0x9fU) {
-            out += fmt::format("\\u{:04x}", next);
-            ++i;
-            continue;
-        }
-        out += text[i];
-    }
-}
-
 }  // namespace
-
-std::string excerpt(std::string_view text, std::size_t bytes_max) {
-    const bool is_cut = text.size() > bytes_max;
-    if (is_cut) {
-        text = text.substr(0, bytes_max);
-        // Not in the middle of a UTF-8 sequence: drop its continuation bytes and its first one.
-        while (!text.empty() && (static_cast<unsigned char>(text.back()) & 0xc0U) == 0x80U) {
-            text.remove_suffix(1);
-        }
-        if (!text.empty() && (static_cast<unsigned char>(text.back()) & 0x80U) != 0) {
-            text.remove_suffix(1);
-        }
-    }
-    std::string out;
-    out.reserve(text.size() + 3);
-    append_escaped(out, text);
-    if (is_cut) {
-        out += "…";
-    }
-    return out;
-}
 
 std::string_view JsonValue::key() const {
     return std::string_view(*text_).substr(node().key_at, node().key_size);

@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include "common/log_text.hpp"
+
 namespace reachd {
 
 inline constexpr std::size_t json_bytes_max = 16U << 20U;
@@ -195,8 +197,11 @@ class JsonDocument {
 /// hit: then the last problem says which, and on which line.
 [[nodiscard]] std::optional<JsonDocument> parse_json(std::string_view text, JsonProblems& problems);
 
-/// `text` fit for one line of a message: control characters are escaped as in JSON, and what is
-/// longer than `bytes_max` ends in "…".
-std::string excerpt(std::string_view text, std::size_t bytes_max = 80);
+/// What a problem quotes of a file: fit for its one line, and no longer than this.
+inline constexpr std::size_t excerpt_bytes_max = 80;
+
+inline std::string excerpt(std::string_view text) {
+    return printable(text, excerpt_bytes_max);
+}
 
 }  // namespace reachd

@@ -37,17 +37,20 @@ std::string version_text() {
 std::optional<int> parse_command_line(int count, char** values, CommandLine& line) {
     CLI::App app("reachd probes the peers of this host and exports what it finds to Prometheus.",
                  "reachd");
-    std::string config;
+    std::string config = default_config;
+    std::string web_config;
     std::string level = "info";
     std::vector<std::string> listen;
-    app.add_option("--config,--config.file",
-                   config,
-                   fmt::format("configuration file (default {})", default_config));
+    const auto* named =
+        app.add_option("--config,--config.file",
+                       config,
+                       fmt::format("configuration file (default {})", default_config));
     app.add_flag("--check,--config.check", line.check, "check the configuration and exit");
     app.add_option("--log-level,--log.level", level, "error, warning, notice, info or debug");
     app.add_option("--web.listen-address",
                    listen,
                    "serve metrics on this address in place of web.listen; repeatable");
+    app.add_option("--web.config.file", web_config, "TLS and basic auth: not in this version");
     app.set_version_flag("--version", version_text());
     app.footer(
         "Exit codes: 0 well; 1 cannot start; 2 wrong usage or a bad configuration.\n"
@@ -58,6 +61,10 @@ std::optional<int> parse_command_line(int count, char** values, CommandLine& lin
         return app.exit(success);
     } catch (const CLI::ParseError& error) {
         fmt::print(stderr, "reachd: {}; see reachd --help\n", error.what());
+        return exit_usage;
+    }
+    if (!web_config.empty()) {
+        fmt::print(stderr, "reachd: --web.config.file: not available in this version\n");
         return exit_usage;
     }
     const auto log_level = reachd::parse_log_level(level);
@@ -76,7 +83,7 @@ std::optional<int> parse_command_line(int count, char** values, CommandLine& lin
         line.options.listen.push_back(*address);
     }
     line.options.log_level = *log_level;
-    line.options.config_file = {config.empty() ? default_config : config, config.empty()};
+    line.options.config_file = {config, named->count() == 0};
     return std::nullopt;
 }
 

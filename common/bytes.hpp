@@ -2,8 +2,10 @@
 // never touches memory that the span does not cover.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <span>
 
@@ -21,16 +23,28 @@ inline std::optional<std::uint8_t> read_u8(ByteView bytes, std::size_t at) {
     return bytes[at];
 }
 
+/// Between network and host byte order, either way.
+template <class Unsigned>
+constexpr Unsigned swap_network_order(Unsigned value) {
+    if constexpr (std::endian::native == std::endian::big || sizeof(Unsigned) == 1) {
+        return value;
+    } else if constexpr (sizeof(Unsigned) == 2) {
+        return __builtin_bswap16(value);
+    } else if constexpr (sizeof(Unsigned) == 4) {
+        return __builtin_bswap32(value);
+    } else {
+        return __builtin_bswap64(value);
+    }
+}
+
 template <class Unsigned>
 std::optional<Unsigned> read_big_endian(ByteView bytes, std::size_t at) {
     if (at > bytes.size() || bytes.size() - at < sizeof(Unsigned)) {
         return std::nullopt;
     }
     Unsigned value = 0;
-    for (std::size_t i = 0; i < sizeof(Unsigned); ++i) {
-        value = static_cast<Unsigned>((static_cast<std::uint64_t>(value) << 8U) | bytes[at + i]);
-    }
-    return value;
+    std::memcpy(&value, bytes.data() + at, sizeof(value));
+    return swap_network_order(value);
 }
 
 inline std::optional<std::uint16_t> read_u16(ByteView bytes, std::size_t at) {
@@ -54,10 +68,8 @@ inline ByteView tail(ByteView bytes, std::size_t at) {
 template <class Unsigned>
 void write_big_endian(ByteSpan bytes, std::size_t at, Unsigned value) {
     ENSURE(at <= bytes.size() && bytes.size() - at >= sizeof(Unsigned));
-    for (std::size_t i = 0; i < sizeof(Unsigned); ++i) {
-        const auto shift = 8U * (sizeof(Unsigned) - 1U - i);
-        bytes[at + i] = static_cast<std::uint8_t>(static_cast<std::uint64_t>(value) >> shift);
-    }
+    const Unsigned swapped = swap_network_order(value);
+    std::memcpy(bytes.data() + at, &swapped, sizeof(swapped));
 }
 
 }  // namespace reachd

@@ -1,5 +1,7 @@
 #include "probes/icmp_packet.hpp"
 
+#include <cstring>
+
 namespace reachd {
 namespace {
 
@@ -19,6 +21,8 @@ constexpr std::uint8_t protocol_icmp = 1;
 constexpr std::uint8_t protocol_icmpv6 = 58;
 constexpr std::size_t ipv4_header_min = 20;
 constexpr std::size_t ipv6_header_bytes = 40;
+constexpr std::uint8_t next_header_fragment = 44;
+constexpr std::size_t fragment_header_bytes = 8;
 
 struct IpHeader {
     IpAddress source;
@@ -41,12 +45,26 @@ std::optional<IpHeader> read_icmp_ip_header(ByteView bytes, Family family) {
                         *IpAddress::from_bytes(bytes.subspan(16, 4)),
                         length};
     }
-    if (bytes[0] >> 4U != 6 || bytes.size() < ipv6_header_bytes || bytes[6] != protocol_icmpv6) {
+    if (bytes[0] >> 4U != 6 || bytes.size() < ipv6_header_bytes) {
+        return std::nullopt;
+    }
+    std::size_t length = ipv6_header_bytes;
+    std::uint8_t next_header = bytes[6];
+    if (next_header == next_header_fragment) {  // RFC 8200, section 4.5; a request above the MTU
+        const auto after = read_u8(bytes, length);
+        const auto offset_and_flags = read_u16(bytes, length + 2);
+        if (!offset_and_flags || (*offset_and_flags & 0xfff8U) != 0) {
+            return std::nullopt;
+        }
+        next_header = *after;
+        length += fragment_header_bytes;
+    }
+    if (next_header != protocol_icmpv6) {
         return std::nullopt;
     }
     return IpHeader{*IpAddress::from_bytes(bytes.subspan(8, 16)),
                     *IpAddress::from_bytes(bytes.subspan(24, 16)),
-                    ipv6_header_bytes};
+                    length};
 }
 
 std::uint8_t request_type(Family family) {
@@ -56,18 +74,24 @@ std::uint8_t request_type(Family family) {
 }  // namespace
 
 std::uint16_t internet_checksum(ByteView bytes) {
+    // One's complement sums are the same in either byte order (RFC 1071, section 2): four bytes at
+    // a time as they lie there, turned round at the end.
     std::uint64_t sum = 0;
+    std::uint32_t word = 0;
     std::size_t at = 0;
-    for (; at + 1 < bytes.size(); at += 2) {
-        sum += static_cast<std::uint64_t>(bytes[at] << 8U | bytes[at + 1]);
+    for (; at + sizeof(word) <= bytes.size(); at += sizeof(word)) {
+        std::memcpy(&word, bytes.data() + at, sizeof(word));
+        sum += word;
     }
     if (at < bytes.size()) {
-        sum += static_cast<std::uint64_t>(bytes[at] << 8U);
+        word = 0;
+        std::memcpy(&word, bytes.data() + at, bytes.size() - at);
+        sum += word;
     }
     while (sum >> 16U != 0) {
         sum = (sum & 0xffffU) + (sum >> 16U);
     }
-    return static_cast<std::uint16_t>(~sum);
+    return swap_network_order(static_cast<std::uint16_t>(~sum));
 }
 
 void encode_echo_request(ByteSpan out,

@@ -118,6 +118,15 @@ void ProbeEngine::close(std::uint32_t id) {
     free_sessions_.push_back(id);
 }
 
+bool ProbeEngine::prefetch_session(std::uint32_t id) const {
+    if (id >= sessions_.size()) {
+        return false;
+    }
+    prefetch(sessions_[id]);
+    prefetch(buckets_[id * edges_.bucket_count()]);
+    return true;
+}
+
 SessionOptions ProbeEngine::options(std::uint32_t id) const {
     const Session& session = sessions_[id];
     return {session.kind, session.peer_kind, session.interval, session.timeout};
@@ -375,7 +384,7 @@ void ProbeEngine::on_skipped(const SendOrder& order, SkipReason reason) {
         const std::uint32_t flight = find_flight(session, order.token.sequence);
         if (flight != none) {
             // Still to be asked again: at its next time-out.
-            flights_[flight].stall_epoch = static_cast<std::uint16_t>(repeat_epoch_ - 1);
+            flights_[flight].stall_epoch = repeat_epoch_ - 1;
         }
         return;
     }
@@ -547,8 +556,7 @@ void ProbeEngine::expire(std::uint32_t flight_id,
     if (flight.stall_epoch == stall_epoch_ || flight.chances == second_chances_max) {
         return lose(flight_id, now);
     }
-    const bool ask_again = is_before(static_cast<std::uint32_t>(flight.stall_epoch) << 16U,
-                                     static_cast<std::uint32_t>(repeat_epoch_) << 16U);
+    const bool ask_again = is_before(flight.stall_epoch, repeat_epoch_);
     if (ask_again && !take_token()) {
         flight_wheel_.schedule(flight_id, now.mono + TimerWheel::tick);
         return;

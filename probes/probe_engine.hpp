@@ -88,6 +88,9 @@ class ProbeEngine {
         return session < sessions_.size() && sessions_[session].open;
     }
 
+    /// Asks the processor for what an event about this session will need; false: there is none.
+    bool prefetch_session(std::uint32_t session) const;
+
     /// Distinguishes the sessions that had the same number one after the other.
     std::uint32_t generation(std::uint32_t session) const { return sessions_[session].generation; }
 
@@ -195,7 +198,7 @@ class ProbeEngine {
         std::uint32_t sequence = 0;
         std::uint32_t next = none;  ///< in the session's list, or in the free list
         std::uint16_t clock_epoch = 0;
-        std::uint16_t stall_epoch = 0;
+        std::uint32_t stall_epoch = 0;
         bool in_burst = false;
         bool answered = false;     ///< only its transmit stamp is missing
         std::uint8_t chances = 0;  ///< time-outs granted anew since we stood still or overflowed
@@ -263,8 +266,8 @@ class ProbeEngine {
 
     std::optional<Instant> last_observed_;
     std::uint16_t clock_epoch_ = 0;   ///< rises with each step of the wall clock
-    std::uint16_t stall_epoch_ = 0;   ///< rises with each stall or overflow of our own
-    std::uint16_t repeat_epoch_ = 0;  ///< probes sent before this stall epoch are asked again
+    std::uint32_t stall_epoch_ = 0;   ///< rises with each stall or overflow of our own
+    std::uint32_t repeat_epoch_ = 0;  ///< probes sent before this stall epoch are asked again
 };
 
 }  // namespace reachd

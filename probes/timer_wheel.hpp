@@ -2,7 +2,7 @@
 // number of the caller's. Owns order and deadlines only: it reads no clock and calls nobody
 // unasked.
 //
-// A timer fires at the first advance() at or after its time, never before it. Timers beyond one
+// A timer fires at the first take_due() at or after its time, never before it. Timers beyond one
 // turn of the wheel (10.24 s) stay in their slot and are looked at once a turn.
 #pragma once
 
@@ -21,7 +21,7 @@ class TimerWheel {
     explicit TimerWheel(MonoTime start);
 
     /// Sets timer `id` to `at`, replacing what it was set to. A time in the past fires at the next
-    /// advance() that crosses a tick.
+    /// take_due() that crosses a tick.
     void schedule(std::uint32_t id, MonoTime at);
 
     void cancel(std::uint32_t id);
@@ -33,7 +33,7 @@ class TimerWheel {
     /// be recognised by the caller.
     std::vector<std::uint32_t>& take_due(MonoTime now);
 
-    /// When advance should be called next; mono_never while no timer is set. May be early for
+    /// When take_due() should be called next; mono_never while no timer is set. May be early for
     /// timers more than one turn away, never late.
     MonoTime next_deadline() const;
 

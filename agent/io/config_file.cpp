@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 
 #include <fcntl.h>
-#include <malloc.h>
 #include <unistd.h>
 
 #include "agent/config_json.hpp"
@@ -33,7 +32,8 @@ struct Descriptor {
 
 /// The file's bytes, one more than allowed at most; errno where it cannot be read.
 int read_file(const std::string& path, std::string& text) {
-    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    // Non-blocking: a FIFO without a writer is an empty file, not a reason to wait for ever.
+    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (file.fd < 0) {
         return errno;
     }
@@ -73,9 +73,6 @@ LoadedConfig load_config(const ConfigFile& file) {
     } else {
         loaded.problems = to_lines(outcome.error());
     }
-    // A large document leaves large holes in the heap of a process that then runs for months.
-    text = {};
-    malloc_trim(0);
     return loaded;
 }
 

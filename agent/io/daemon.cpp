@@ -140,15 +140,16 @@ std::shared_ptr<const Snapshot> Daemon::make_snapshot() {
 
 void Daemon::after_turn() {
     progress_.on_probe_progress(agent_.next_deadline());
-    if (!ready_) {
-        if (agent_.topology_synced()) {
+    if (!ready_ || reloading_) {
+        if (!reloading_ && agent_.topology_synced()) {
             ready_ = true;
             service_.ready(agent_.status_line());
         }
         return;
     }
-    if (verdicts_told_ != agent_.verdicts() && mono_now() - status_told_at_ >= status_interval) {
-        verdicts_told_ = agent_.verdicts();
+    const StatusBasis basis{agent_.verdicts(), agent_.peer_count()};
+    if (basis != status_basis_ && mono_now() - status_told_at_ >= status_interval) {
+        status_basis_ = basis;
         status_told_at_ = mono_now();
         service_.status(agent_.status_line());
     }
@@ -201,7 +202,9 @@ void Daemon::begin_reload() {
         reload_again_ = true;
         return;
     }
-    service_.reloading();
+    if (ready_) {
+        service_.reloading();
+    }
     web_.post([this] {
         LoadedConfig loaded = load_config(options_.config_file);
         if (loaded.config) {
@@ -214,7 +217,9 @@ void Daemon::begin_reload() {
                 loaded.config.reset();
             }
         }
-        boost::asio::post(context_, [this, loaded = std::move(loaded)] { finish_reload(loaded); });
+        boost::asio::post(context_, [this, loaded = std::move(loaded)]() mutable {
+            finish_reload(std::move(loaded));
+        });
     });
 }
 
@@ -232,7 +237,7 @@ void Daemon::refuse_reload(const std::vector<std::string>& problems) {
     probe_loop_.deliver(ConfigRejected{});
 }
 
-void Daemon::finish_reload(const LoadedConfig& loaded) {
+void Daemon::finish_reload(LoadedConfig loaded) {
     if (!loaded.config) {
         refuse_reload(loaded.problems);
     } else {
@@ -242,14 +247,16 @@ void Daemon::finish_reload(const LoadedConfig& loaded) {
                         reloaded_message,
                         {}});
         }
-        probe_loop_.deliver(ConfigLoaded{*loaded.config});
+        probe_loop_.deliver(ConfigLoaded{std::move(*loaded.config)});
         log_.write({LogLevel::notice,
                     fmt::format("configuration reloaded: {} peers", agent_.peer_count()),
                     reloaded_message,
                     {}});
     }
-    service_.ready(agent_.status_line());
     reloading_ = false;
+    if (ready_) {
+        service_.ready(agent_.status_line());
+    }
     if (std::exchange(reload_again_, false)) {
         begin_reload();
     }

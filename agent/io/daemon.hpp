@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -39,10 +40,13 @@ class Daemon {
     void run();
 
   private:
+    /// Verdicts so far and peers: when they change, so does the status line.
+    using StatusBasis = std::pair<std::uint64_t, std::size_t>;
+
     void say_what_is_done(const Config& config);
     void wait_for_signal();
     void begin_reload();
-    void finish_reload(const LoadedConfig& loaded);
+    void finish_reload(LoadedConfig loaded);
     void refuse_reload(const std::vector<std::string>& problems);
     void after_turn();
     void begin_stop();
@@ -61,7 +65,7 @@ class Daemon {
     Resolver resolver_;
     WebLoop web_;
     std::string configured_host_name_;
-    std::uint64_t verdicts_told_ = 0;
+    StatusBasis status_basis_{};
     MonoTime status_told_at_{};
     bool ready_ = false;
     bool reloading_ = false;

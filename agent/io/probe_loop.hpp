@@ -40,10 +40,10 @@ class ProbeLoop final : private EchoSink, private NetlinkSink {
 
     /// Any other event: handled, then a whole turn.
     template <class Event>
-    void deliver(const Event& event) {
+    void deliver(Event event) {
         const Instant at = now();
         agent_.observe(at);
-        agent_.handle(event, at);
+        agent_.handle(std::move(event), at);
         turn();
     }
 
@@ -51,13 +51,13 @@ class ProbeLoop final : private EchoSink, private NetlinkSink {
 
     const std::vector<std::unique_ptr<IcmpSocket>>& echo_sockets() const { return echo_sockets_; }
 
-    /// When the next turn is due at the latest.
-    MonoTime next_deadline() const { return agent_.next_deadline(); }
-
     void close();
 
   private:
     void on_batch(const Instant& read) override;
+
+    void expect(std::uint32_t session) override { agent_.prefetch(session); }
+
     void on_sent(const SendOrder& order, const Instant& at) override;
     void on_not_sent(const SendOrder& order, FailureReason reason) override;
     void on_skipped(const SendOrder& order) override;

@@ -24,7 +24,7 @@ struct JournalLogOptions {
 /// which blocks while journald is stuck on a slow disk: a log line must not delay a probe.
 ///
 /// For one thread: each loop has its own, with its own rate limit. Lines of two do not mix. Where
-/// stderr is a pipe, SIGPIPE must be ignored by the process (main does).
+/// stderr is a pipe, SIGPIPE must be ignored by the process (Daemon does).
 class JournalLog final : public LogSink {
   public:
     explicit JournalLog(JournalLogOptions options = {});

@@ -246,7 +246,9 @@ void HttpServer::Impl::pause(const std::shared_ptr<Listener>& listener) {
 void HttpServer::Impl::admit(tcp::socket socket) {
     const auto& limits = options_.limits;
     if (session_count() >= limits.connections &&
-        !evict(HttpSessionState::waiting, limits.idle_evictable_after)) {
+        !evict(HttpSessionState::waiting, limits.idle_evictable_after) &&
+        !evict(HttpSessionState::working, limits.scrape_evictable_after) &&
+        !evict(HttpSessionState::scraping, limits.scrape_evictable_after)) {
         ++counters_.rejected;
         const std::string_view body = "too many connections\n";
         const auto head = http_head({.status = 503,

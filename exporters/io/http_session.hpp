@@ -41,8 +41,8 @@ struct HttpLimits {
     /// could overtake the answer.
     Duration linger_timeout = std::chrono::seconds(2);
     std::uint64_t linger_bytes = std::uint64_t{4} * 1024 * 1024;
-    /// When all connections are taken, one without a request for this long makes room; when all
-    /// scrapes are, one that has been under way for this long.
+    /// When all connections are taken, one without a request for this long makes room, else one
+    /// that has been at its answer for the second; when all scrapes are, only that.
     Duration idle_evictable_after = std::chrono::seconds(1);
     Duration scrape_evictable_after = std::chrono::seconds(5);
     /// After a failure to accept that is likely to last, such as too many open files.

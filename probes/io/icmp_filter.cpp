@@ -17,7 +17,7 @@ sock_filter jump_equal(std::uint32_t k, std::uint8_t if_true, std::uint8_t if_fa
     return jump(BPF_JMP | BPF_JEQ | BPF_K, k, if_true, if_false);
 }
 
-/// Accepts when the 16 bits now in A are one of our identifiers; the last five of any program.
+/// Accepts when the 16 bits now in A are one of our identifiers; the last four of any program.
 void append_identifier_check(std::vector<sock_filter>& program, EchoIdentifiers identifiers) {
     program.push_back(statement(BPF_ALU | BPF_AND | BPF_K,
                                 static_cast<std::uint16_t>(~(identifiers.count - 1U))));
@@ -52,16 +52,22 @@ std::vector<sock_filter> ipv4_filter(EchoIdentifiers identifiers) {
 
 std::vector<sock_filter> ipv6_filter(EchoIdentifiers identifiers) {
     std::vector<sock_filter> program{
-        statement(BPF_LD | BPF_B | BPF_ABS, 0),    // 0  A = type
-        jump_equal(129, 5, 0),                     // 1  echo reply: to 7
-        jump(BPF_JMP | BPF_JGE | BPF_K, 4, 3, 0),  // 2  not 0 to 3: to 6
-        statement(BPF_LD | BPF_B | BPF_ABS, 14),   // 3  A = quoted next header
-        jump_equal(58, 0, 1),                      // 4  ICMPv6, or to 6
-        jump(BPF_JMP | BPF_JA, 3, 0, 0),           // 5  to 9
-        statement(BPF_RET | BPF_K, 0),             // 6
-        statement(BPF_LD | BPF_H | BPF_ABS, 4),    // 7  A = identifier
-        jump(BPF_JMP | BPF_JA, 1, 0, 0),           // 8  to 10
-        statement(BPF_LD | BPF_H | BPF_ABS, 52),   // 9  A = quoted identifier
+        statement(BPF_LD | BPF_B | BPF_ABS, 0),          //  0  A = type
+        jump_equal(129, 11, 0),                          //  1  echo reply: to 13
+        jump(BPF_JMP | BPF_JGE | BPF_K, 4, 9, 0),        //  2  not 0 to 3: to 12
+        statement(BPF_LD | BPF_B | BPF_ABS, 14),         //  3  A = quoted next header
+        jump_equal(58, 10, 0),                           //  4  ICMPv6: to 15
+        jump_equal(44, 0, 6),                            //  5  no fragment header: to 12
+        statement(BPF_LD | BPF_B | BPF_ABS, 48),         //  6  A = the one after it
+        jump_equal(58, 0, 4),                            //  7  not ICMPv6: to 12
+        statement(BPF_LD | BPF_H | BPF_ABS, 50),         //  8  A = fragment offset and flags
+        jump(BPF_JMP | BPF_JSET | BPF_K, 0xfff8, 2, 0),  //  9  not the first one: to 12
+        statement(BPF_LD | BPF_H | BPF_ABS, 60),         // 10  A = identifier behind it
+        jump(BPF_JMP | BPF_JA, 4, 0, 0),                 // 11  to 16
+        statement(BPF_RET | BPF_K, 0),                   // 12
+        statement(BPF_LD | BPF_H | BPF_ABS, 4),          // 13  A = identifier
+        jump(BPF_JMP | BPF_JA, 1, 0, 0),                 // 14  to 16
+        statement(BPF_LD | BPF_H | BPF_ABS, 52),         // 15  A = quoted identifier
     };
     append_identifier_check(program, identifiers);
     return program;

@@ -12,7 +12,8 @@
 namespace reachd {
 
 /// For a raw IPv4 socket (data begins with the IP header) or a raw ICMPv6 socket (data begins with
-/// the ICMPv6 header; quotes with extension headers are not recognised).
+/// the ICMPv6 header; of the extension headers before a quoted request only that of a first
+/// fragment is known).
 std::vector<sock_filter> icmp_filter(Family family, EchoIdentifiers identifiers);
 
 }  // namespace reachd

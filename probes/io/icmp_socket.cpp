@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 #include "common/io/system_clock.hpp"
+#include "common/prefetch.hpp"
 #include "probes/io/icmp_filter.hpp"
 
 namespace reachd {
@@ -169,7 +171,11 @@ struct Batch {
     std::size_t bytes_each = 0;
     std::size_t used = batch_max;  ///< headers that the last receive may have changed
 
-    explicit Batch(std::size_t bytes) { resize(bytes); }
+    bool with_address;  ///< whether receive() asks for the other side's
+
+    explicit Batch(std::size_t bytes, bool address = true) : with_address(address) {
+        resize(bytes);
+    }
 
     void resize(std::size_t bytes) {
         bytes_each = bytes;
@@ -192,7 +198,8 @@ struct Batch {
     std::size_t receive(int fd, int flags) {
         for (std::size_t i = 0; i < used; ++i) {
             msghdr& message = messages[i].msg_hdr;
-            message.msg_namelen = sizeof(slots[i].address);
+            message.msg_name = with_address ? &slots[i].address : nullptr;
+            message.msg_namelen = with_address ? sizeof(slots[i].address) : 0;
             message.msg_control = slots[i].control.data();
             message.msg_controllen = control_bytes;
             message.msg_flags = 0;
@@ -208,6 +215,11 @@ struct Batch {
     }
 };
 
+struct TransmitStamp {
+    ProbeCookie cookie;
+    WallTime time;
+};
+
 }  // namespace
 
 struct IcmpSocket::State {
@@ -215,7 +227,7 @@ struct IcmpSocket::State {
         : descriptor(context, fd),
           family(socket_family),
           mode(socket_mode),
-          stamps(mode == Mode::raw ? looped_bytes : error_quote_max) {}
+          stamps(mode == Mode::raw ? looped_bytes : error_quote_max, mode == Mode::ping) {}
 
     int fd() { return descriptor.native_handle(); }
 
@@ -225,9 +237,11 @@ struct IcmpSocket::State {
     EchoIdentifiers identifiers;
     std::uint64_t receive_buffer = 0;
     std::uint32_t dropped = 0;
-    std::size_t backlog = 0;  ///< packets read since the queue was last seen empty
+    std::size_t backlog = 0;       ///< packets read since the queue was last seen empty
+    std::size_t last_backlog = 0;  ///< of the time before: a drop shows on the next packet only
     std::size_t payload_max = 0;
-    Batch requests{echo_head_bytes};  ///< zeros behind every head: the padding
+    std::vector<TransmitStamp> decoded_stamps;  ///< of the batch being read
+    Batch requests{echo_head_bytes};            ///< zeros behind every head: the padding
     Batch packets{packet_bytes_min};
     Batch stamps;
 
@@ -238,6 +252,7 @@ struct IcmpSocket::State {
                           EchoSink& sink);
     void drain_error_queue(EchoSink& sink);
     void take_error_message(std::size_t place, EchoSink& sink);
+    void deliver_stamps(EchoSink& sink);
     void take_packet(std::size_t place, EchoSink& sink);
     void take_ping_error(const sock_extended_err& error,
                          const SocketAddress& destination,
@@ -265,6 +280,23 @@ bool attach_filter(int fd, Family family, EchoIdentifiers identifiers) {
     auto program = icmp_filter(family, identifiers);
     const sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
     return set_option(fd, SOL_SOCKET, SO_ATTACH_FILTER, filter);
+}
+
+/// By type alone, but before the kernel copies the packet for us; over loopback our own requests
+/// would be half of them. What is left to the BPF program is to tell ours from the others'.
+bool block_other_types(int fd, Family family) {
+    if (family == Family::ipv4) {
+        constexpr std::uint32_t wanted = 1U << 0U | 1U << 3U | 1U << 11U;
+        constexpr int icmp_filter_option = 1;  // ICMP_FILTER of <linux/icmp.h>, which cannot be had
+        return set_option(fd, SOL_RAW, icmp_filter_option, ~wanted);
+    }
+    icmp6_filter filter{};
+    ICMP6_FILTER_SETBLOCKALL(&filter);
+    for (const int type :
+         {ICMP6_DST_UNREACH, ICMP6_PACKET_TOO_BIG, ICMP6_TIME_EXCEEDED, ICMP6_ECHO_REPLY}) {
+        ICMP6_FILTER_SETPASS(type, &filter);
+    }
+    return set_option(fd, IPPROTO_ICMPV6, ICMP6_FILTER, filter);
 }
 
 /// SO_RCVBUFFORCE needs CAP_NET_ADMIN; without it net.core.rmem_max is the limit.
@@ -296,7 +328,10 @@ std::optional<std::uint16_t> bind_ping_socket(int fd, Family family) {
 }  // namespace
 
 Result<std::unique_ptr<IcmpSocket>, IcmpSocketError> IcmpSocket::open(
-    boost::asio::io_context& context, Family family, EchoIdentifiers identifiers) {
+    boost::asio::io_context& context,
+    Family family,
+    EchoIdentifiers identifiers,
+    int receive_buffer) {
     Mode mode = Mode::raw;
     int fd = open_socket(family, SOCK_RAW);
     if (fd < 0 && (errno == EPERM || errno == EACCES)) {
@@ -312,6 +347,9 @@ Result<std::unique_ptr<IcmpSocket>, IcmpSocketError> IcmpSocket::open(
         if (!attach_filter(fd, family, identifiers)) {
             return IcmpSocketError{"SO_ATTACH_FILTER", errno};
         }
+        if (!block_other_types(fd, family)) {
+            return IcmpSocketError{v4 ? "ICMP_FILTER" : "ICMP6_FILTER", errno};
+        }
         state->identifiers = identifiers;
     } else {
         const auto identifier = bind_ping_socket(fd, family);
@@ -322,7 +360,7 @@ Result<std::unique_ptr<IcmpSocket>, IcmpSocketError> IcmpSocket::open(
         }
         state->identifiers = {*identifier, 1};
     }
-    state->receive_buffer = enlarge_receive_buffer(fd, receive_buffer_wanted);
+    state->receive_buffer = enlarge_receive_buffer(fd, receive_buffer);
     // No OPT_ID: its counter goes astray when a send fails. The looped packet names its own probe.
     const unsigned stamping =
         SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE;
@@ -429,15 +467,22 @@ std::size_t IcmpSocket::State::send_from(std::span<const EchoRequest> orders,
     }
     if (sent > 0) {
         for (std::size_t i = 0; i < static_cast<std::size_t>(sent); ++i) {
+            if (i + prefetch_distance < static_cast<std::size_t>(sent)) {
+                sink.expect(orders[first + i + prefetch_distance].order.token.session);
+            }
             sink.on_sent(orders[first + i].order, at);
         }
         return static_cast<std::size_t>(sent);
     }
-    if (auto reason = send_failure(errno)) {
-        // The kernel says "no route" for an IPv4 source that it does not have, too.
-        const IpAddress& source = orders[first].target.source;
-        if (*reason == FailureReason::no_route && !source.is_unspecified() && !is_local(source)) {
-            reason = FailureReason::local_error;
+    const int error = errno;
+    if (auto reason = send_failure(error)) {
+        const EchoTarget& target = orders[first].target;
+        const bool free_choice = target.source.is_unspecified() && target.device == IfIndex::any;
+        if (error == EINVAL && free_choice) {
+            reason = FailureReason::no_route;  // a "blackhole" route
+        } else if (*reason == FailureReason::no_route && !target.source.is_unspecified() &&
+                   !is_local(target.source)) {
+            reason = FailureReason::local_error;  // "no route" from an address we do not have
         }
         sink.on_not_sent(orders[first].order, *reason);
     } else {
@@ -457,6 +502,10 @@ void IcmpSocket::send(std::span<const EchoRequest> requests, EchoSink& sink) {
         const Instant at = now();
         for (std::size_t done = 0; done < batch.size();) {
             done += state_->send_from(batch, done, at, sink);
+        }
+        if (!requests.empty()) {
+            // Stamps take room in the receive buffer, which answers will need.
+            state_->drain_error_queue(sink);
         }
     }
 }
@@ -483,6 +532,7 @@ void IcmpSocket::State::take_ping_error(const sock_extended_err& error,
     sink.on_error(from_socket_address(reporter), found);
 }
 
+/// A stamp is kept for deliver_stamps(); an ICMP error (ping sockets only) is delivered at once.
 void IcmpSocket::State::take_error_message(std::size_t place, EchoSink& sink) {
     const Ancillary ancillary = read_control(stamps.messages[place].msg_hdr);
     const ByteView bytes = stamps.received(place);
@@ -492,12 +542,20 @@ void IcmpSocket::State::take_error_message(std::size_t place, EchoSink& sink) {
     if (ancillary.error->ee_origin == SO_EE_ORIGIN_TIMESTAMPING) {
         const auto cookie = decode_looped_request(bytes, family);
         if (cookie && ancillary.stamp) {
-            sink.on_transmit_stamp(*cookie, *ancillary.stamp);
+            sink.expect(cookie->token.session);
+            decoded_stamps.push_back({*cookie, *ancillary.stamp});
         }
     } else if (ancillary.error->ee_origin == SO_EE_ORIGIN_ICMP ||
                ancillary.error->ee_origin == SO_EE_ORIGIN_ICMP6) {
         take_ping_error(*ancillary.error, stamps.slots[place].address, bytes, sink);
     }
+}
+
+void IcmpSocket::State::deliver_stamps(EchoSink& sink) {
+    for (const TransmitStamp& stamp : decoded_stamps) {
+        sink.on_transmit_stamp(stamp.cookie, stamp.time);
+    }
+    decoded_stamps.clear();
 }
 
 /// Must be emptied at every wake-up: a readable error queue keeps the descriptor readable for ever.
@@ -507,6 +565,7 @@ void IcmpSocket::State::drain_error_queue(EchoSink& sink) {
         for (std::size_t i = 0; i < got; ++i) {
             take_error_message(i, sink);
         }
+        deliver_stamps(sink);
         taken += got;
         if (got < batch_max) {
             return;
@@ -521,7 +580,7 @@ void IcmpSocket::State::take_packet(std::size_t place, EchoSink& sink) {
         dropped = *ancillary.overflow;
         // The counter also rises for ICMPv6 packets with a bad checksum, which anybody can send.
         // Only a queue that was long enough to fill the buffer can have overflowed.
-        if (backlog * packet_cost_max >= receive_buffer / 2) {
+        if (std::max(backlog, last_backlog) * packet_cost_max >= receive_buffer / 2) {
             sink.on_overflow();
         }
     }
@@ -540,7 +599,7 @@ void IcmpSocket::State::take_packet(std::size_t place, EchoSink& sink) {
     }
 }
 
-void IcmpSocket::drain(EchoSink& sink) {
+bool IcmpSocket::drain(EchoSink& sink) {
     State& state = *state_;
     for (std::size_t taken = 0; taken < packets_per_drain;) {
         const std::size_t got = state.packets.receive(state.fd(), 0);
@@ -556,10 +615,11 @@ void IcmpSocket::drain(EchoSink& sink) {
         }
         taken += got;
         if (got < batch_max) {
-            state.backlog = 0;
-            return;
+            state.last_backlog = std::exchange(state.backlog, 0);
+            return true;
         }
     }
+    return false;
 }
 
 }  // namespace reachd

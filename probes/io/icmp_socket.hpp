@@ -28,6 +28,9 @@ class EchoSink {
     virtual ~EchoSink() = default;
     /// The clocks as read just after a batch was received; what follows was read at that moment.
     virtual void on_batch(const Instant& read) = 0;
+    /// Something about this session follows soon. A hint, and perhaps a forged one: the session may
+    /// not exist. With many peers its data left the caches long ago.
+    virtual void expect(std::uint32_t session) = 0;
     virtual void on_sent(const SendOrder& order, const Instant& at) = 0;
     virtual void on_not_sent(const SendOrder& order, FailureReason reason) = 0;
     virtual void on_skipped(const SendOrder& order) = 0;
@@ -53,14 +56,17 @@ class IcmpSocket {
   public:
     enum class Mode : std::uint8_t { raw, ping };
 
-    /// Bytes asked of the kernel for answers: room for a second of 50,000 probes.
+    /// Bytes asked of the kernel for answers and stamps: some 7,000 packets.
     static constexpr int receive_buffer_wanted = 8 * 1024 * 1024;
     /// Packets taken in one drain(): timers must get their turn in a flood.
     static constexpr std::size_t packets_per_drain = 4096;
 
     /// A raw socket, or else a ping socket. `identifiers` are for the raw one.
     static Result<std::unique_ptr<IcmpSocket>, IcmpSocketError> open(
-        boost::asio::io_context& context, Family family, EchoIdentifiers identifiers);
+        boost::asio::io_context& context,
+        Family family,
+        EchoIdentifiers identifiers,
+        int receive_buffer = receive_buffer_wanted);
 
     ~IcmpSocket();
     IcmpSocket(const IcmpSocket&) = delete;
@@ -84,7 +90,8 @@ class IcmpSocket {
 
     /// Reads stamps and packets until there are none, or packets_per_drain were read. Stamps of a
     /// batch are delivered before its answers.
-    void drain(EchoSink& sink);
+    /// False: there is more.
+    bool drain(EchoSink& sink);
 
     void close();
 

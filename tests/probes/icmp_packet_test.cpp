@@ -245,6 +245,27 @@ TEST_CASE("icmp error: a quote of the header and eight bytes still names identif
     CHECK_FALSE(error->cookie.has_value());
 }
 
+TEST_CASE("icmp error: a quoted IPv6 request that was too large is its first fragment") {
+    const Bytes request = echo(Family::ipv6, true, identifier, cookie);
+    Bytes fragment{58, 0, 0, 1, 0, 0, 0, 7};  // next header, -, offset 0 and "more", identification
+    const auto decoded = [&] {
+        const Bytes quote = ipv6_packet(
+            address(Family::ipv6, 1), address(Family::ipv6, 2), join({fragment, request}), 44);
+        return decode(Family::ipv6, icmp(Family::ipv6, 1, 3, 0, quote));
+    };
+    const auto packet = decoded();
+    const auto* error = std::get_if<EchoError>(&packet);
+    REQUIRE(error != nullptr);
+    CHECK(error->identifier == identifier);
+    REQUIRE(error->cookie.has_value());
+    CHECK(error->cookie->tag == cookie.tag);
+    fragment[2] = 1;  // a later one holds no ICMP header
+    CHECK(std::holds_alternative<PacketFlaw>(decoded()));
+    fragment[2] = 0;
+    fragment[0] = 17;
+    CHECK(std::holds_alternative<PacketFlaw>(decoded()));
+}
+
 TEST_CASE("icmp error: IP options in the quote, and in front of it") {
     for (std::size_t options = 0; options <= 10; ++options) {
         const Bytes request = ipv4_packet(address(Family::ipv4, 1),

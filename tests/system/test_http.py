@@ -267,6 +267,23 @@ def slow_clients(lab):
                every=0.1)
 
 
+@test
+def clients_that_never_read(lab):
+    """All connections taken by clients that ask without end and take no answer."""
+    place, daemon = start(lab, limits={"connections": 8})
+    with undisturbed(daemon), contextlib.ExitStack() as stack:
+        question = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n" * 500
+        for _ in range(8):
+            connection = stack.enter_context(web.connect(place.hv, PORT))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.setblocking(False)
+            with contextlib.suppress(BlockingIOError, ConnectionError):
+                while connection.send(question):
+                    pass
+        settle(lambda: daemon.get("/metrics", within=2).status == 200, 10, "a scrape gets through",
+               every=0.2)
+
+
 def scrape_together(place, number):
     """That many scrapes at the same time; the answers' (status, headers)."""
     connections = [web.connect(place.hv, PORT) for _ in range(number)]

@@ -61,6 +61,25 @@ def notifications_in_order(lab):
 
 
 @test
+def reload_before_it_is_ready(lab):
+    """Never READY=1 without a topology, and no RELOADING=1 before the first READY=1."""
+    for wait in (0.01, 0.03, 0.06):
+        notify = Notifications(lab.directory)
+        daemon = Daemon(lab, lab.namespace("early"), configuration(), notify=notify, ready=False)
+        time.sleep(wait)
+        daemon.may_end = True
+        daemon.process.send_signal(signal.SIGHUP)
+        if daemon.process.poll() is not None:
+            continue  # before the handler was there, SIGHUP ends any process
+        settle(lambda: notify.count("READY", "1") >= 1 or daemon.process.poll() is not None, 3,
+               "READY=1, or the end of a process too young to know SIGHUP")
+        order = [key for message in notify.drain() for key in ("READY", "RELOADING")
+                 if message.get(key) == "1"]
+        assert not order or order[0] == "READY", f"after {wait} s: {order}"
+        daemon.stop()
+
+
+@test
 def ready_without_an_answer_or_a_peer(lab):
     """Start-up does not wait for the network to be well."""
     place = places.switched(lab)
@@ -219,6 +238,10 @@ def command_line(lab):
     assert code == 0
     for option in ("--config", "--check", "--log-level", "--version"):
         assert option in output, f"{option} is not in --help"
+    code, _, errors = run_once(lab, ["--web.config.file", "web.yml"])
+    assert code == 2 and "not available in this version" in errors, errors
+    code, _, errors = run_once(lab, ["--config", ""])
+    assert code == 2, f"an empty name is no default: {code}: {errors}"
     for wrong in (["--nonsense"], ["--log-level", "shouting"], ["stray"], ["--config"]):
         code, output, errors = run_once(lab, wrong)
         assert code == 2 and errors.strip(), f"{wrong}: exit {code}: {errors}"

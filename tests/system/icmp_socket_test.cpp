@@ -1,0 +1,114 @@
+// The ICMP socket on the real kernel, over loopback: kernel stamps both ways, and a receive buffer
+// that really overflows. Needs CAP_NET_RAW (or ping sockets); says so aloud where it has neither.
+#include "probes/io/icmp_socket.hpp"
+
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+#include <catch2/catch.hpp>
+
+namespace reachd {
+namespace {
+
+constexpr EchoIdentifiers identifiers{0x5a00, 16};
+
+class Recorder final : public EchoSink {
+  public:
+    std::size_t sent = 0;
+    std::size_t not_sent = 0;
+    std::size_t stamps = 0;
+    std::size_t replies = 0;
+    std::size_t stamped_replies = 0;
+    std::size_t overflows = 0;
+    std::uint32_t last_sequence = 0;
+
+    void on_batch(const Instant&) override {}
+
+    void expect(std::uint32_t) override {}
+
+    void on_sent(const SendOrder&, const Instant&) override { ++sent; }
+
+    void on_not_sent(const SendOrder&, FailureReason) override { ++not_sent; }
+
+    void on_skipped(const SendOrder&) override { ++not_sent; }
+
+    void on_transmit_stamp(const ProbeCookie&, WallTime) override { ++stamps; }
+
+    void on_reply(const IpAddress&,
+                  const EchoReply& reply,
+                  std::optional<WallTime> received) override {
+        ++replies;
+        stamped_replies += received ? 1U : 0U;
+        last_sequence = reply.cookie.token.sequence;
+    }
+
+    void on_error(const IpAddress&, const EchoError&) override {}
+
+    void on_flaw(PacketFlaw) override {}
+
+    void on_overflow() override { ++overflows; }
+};
+
+EchoRequest request(Family family, std::uint16_t identifier, std::uint32_t sequence) {
+    EchoRequest made;
+    made.order.token = {3, sequence};
+    made.target.destination = *IpAddress::parse(family == Family::ipv4 ? "127.0.0.1" : "::1");
+    made.cookie = {0x1122334455667788U, {3, sequence}};
+    made.identifier = identifier;
+    return made;
+}
+
+std::unique_ptr<IcmpSocket> open(boost::asio::io_context& context, Family family, int buffer) {
+    auto opened = IcmpSocket::open(context, family, identifiers, buffer);
+    if (!opened) {
+        FAIL("no ICMP socket: " << opened.error().message());
+    }
+    (*opened)->expect_payload(56);
+    return std::move(*opened);
+}
+
+TEST_CASE("icmp socket: every request over loopback is stamped and answered") {
+    const Family family = GENERATE(Family::ipv4, Family::ipv6);
+    boost::asio::io_context context(1);
+    const auto socket = open(context, family, IcmpSocket::receive_buffer_wanted);
+    std::vector<EchoRequest> requests;
+    for (std::uint32_t i = 0; i < 200; ++i) {
+        requests.push_back(request(family, socket->identifiers().first, i));
+    }
+    Recorder seen;
+    socket->send(requests, seen);
+    socket->drain(seen);
+    CHECK(seen.sent == 200);
+    CHECK(seen.not_sent == 0);
+    CHECK(seen.replies == 200);
+    CHECK(seen.stamped_replies == 200);
+    CHECK(seen.stamps == 200);
+    CHECK(seen.overflows == 0);
+    CHECK(seen.last_sequence == 199);
+}
+
+TEST_CASE("icmp socket: answers that our own buffer drops are told of, by the next packet") {
+    boost::asio::io_context context(1);
+    const auto socket = open(context, Family::ipv4, 32 * 1024);
+    std::vector<EchoRequest> requests;
+    for (std::uint32_t i = 0; i < 2000; ++i) {
+        requests.push_back(request(Family::ipv4, socket->identifiers().first, i));
+    }
+    Recorder seen;
+    socket->send(requests, seen);
+    CHECK(socket->drain(seen));
+    REQUIRE(seen.replies < seen.sent);  // else there was no overflow to be told of
+    const std::vector<EchoRequest> one_more{
+        request(Family::ipv4, socket->identifiers().first, 2000)};
+    socket->send(one_more, seen);
+    socket->drain(seen);
+    CHECK(seen.last_sequence == 2000);
+    CHECK(seen.overflows >= 1);
+    const std::size_t told = seen.overflows;
+    socket->send(one_more, seen);
+    socket->drain(seen);
+    CHECK(seen.overflows == told);
+}
+
+}  // namespace
+}  // namespace reachd
