@@ -13,6 +13,8 @@
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
+#include "common/io/receive_buffer.hpp"
+
 namespace reachd {
 namespace {
 
@@ -88,7 +90,8 @@ void NetlinkSocket::open() {
     if (const int error = nl_socket_set_nonblocking(socket_.get()); error < 0) {
         fail("make the socket non-blocking", error);
     }
-    enlarge_receive_buffer();
+    receive_buffer_bytes_ =
+        enlarge_receive_buffer(nl_socket_get_fd(socket_.get()), receive_buffer_wanted_bytes);
     // Since Linux 4.20; without it the kernel takes the requests as well, but filters less.
     const int on = 1;
     const int fd = nl_socket_get_fd(socket_.get());
@@ -104,20 +107,6 @@ void NetlinkSocket::join(int group, const char* name) {
     errno = 0;
     if (const int error = nl_socket_add_membership(socket_.get(), group); error < 0) {
         fail(std::string("join the group of ") + name, error);
-    }
-}
-
-void NetlinkSocket::enlarge_receive_buffer() {
-    const int fd = nl_socket_get_fd(socket_.get());
-    const int wanted = receive_buffer_wanted_bytes;
-    if (::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &wanted, sizeof wanted) != 0) {
-        // Without CAP_NET_ADMIN: as much as net.core.rmem_max lets us have, without an error.
-        static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &wanted, sizeof wanted));
-    }
-    int granted = 0;
-    socklen_t size = sizeof granted;
-    if (::getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &granted, &size) == 0 && granted > 0) {
-        receive_buffer_bytes_ = static_cast<std::uint64_t>(granted);
     }
 }
 

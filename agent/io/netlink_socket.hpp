@@ -77,7 +77,6 @@ class NetlinkSocket {
 
     void open();
     void join(int group, const char* name);
-    void enlarge_receive_buffer();
     void wait();
     void deliver(const Batch& batch, std::size_t count, NetlinkSink& sink);
 

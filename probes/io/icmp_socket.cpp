@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/io/receive_buffer.hpp"
 #include "common/io/system_clock.hpp"
 #include "common/prefetch.hpp"
 #include "probes/io/icmp_filter.hpp"
@@ -297,17 +298,6 @@ bool block_other_types(int fd, Family family) {
         ICMP6_FILTER_SETPASS(type, &filter);
     }
     return set_option(fd, IPPROTO_ICMPV6, ICMP6_FILTER, filter);
-}
-
-/// SO_RCVBUFFORCE needs CAP_NET_ADMIN; without it net.core.rmem_max is the limit.
-std::uint64_t enlarge_receive_buffer(int fd, int bytes) {
-    if (!set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, bytes)) {
-        static_cast<void>(set_option(fd, SOL_SOCKET, SO_RCVBUF, bytes));
-    }
-    int got = 0;
-    socklen_t length = sizeof(got);
-    getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &got, &length);
-    return static_cast<std::uint64_t>(got);
 }
 
 /// A ping socket's identifier is its "port", chosen by the kernel at bind.
