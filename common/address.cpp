@@ -69,6 +69,15 @@ std::string IpAddress::to_string() const {
     return text.data();
 }
 
+std::string IpAddress::to_string(std::string_view zone) const {
+    std::string text = to_string();
+    if (is_link_local_v6() && !zone.empty()) {
+        text += '%';
+        text += zone;
+    }
+    return text;
+}
+
 std::uint32_t IpAddress::hash() const {
     std::uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a
     for (const auto byte : bytes_) {

@@ -54,6 +54,9 @@ class IpAddress {
     /// RFC 5952 text, without the zone (its name is not known here).
     std::string to_string() const;
 
+    /// With the zone "fe80::1%eth0" where the address is link-local IPv6 and the name is known.
+    std::string to_string(std::string_view zone) const;
+
     /// Stable within one run; equal addresses (scope included) hash alike.
     std::uint32_t hash() const;
 
