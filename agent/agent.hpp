@@ -14,6 +14,7 @@
 
 #include "agent/event.hpp"
 #include "agent/peer_table.hpp"
+#include "agent/topology_watch.hpp"
 #include "common/random.hpp"
 #include "probes/probe_engine.hpp"
 
@@ -49,7 +50,10 @@ class Agent {
     void handle(const NetlinkOverran& event, const Instant& now);
     void handle(const NetlinkTruncated& event, const Instant& now);
     void handle(const DumpRequestFailed& event, const Instant& now);
+    void handle(const NetlinkPending& event, const Instant& now);
     void handle(const NameLookedUp& event, const Instant& now);
+    void handle(const HostDescribed& event, const Instant& now);
+    void handle(const DeviceDescribed& event, const Instant& now);
     void handle(ConfigLoaded event, const Instant& now);
     void handle(const ConfigRejected& event, const Instant& now);
 
@@ -63,6 +67,23 @@ class Agent {
     /// When poll() wants to be called again, at the latest; mono_never: only after an event.
     MonoTime next_deadline() const;
 
+    /// A snapshot in the making: copying ten thousand peers takes over a millisecond, so it is done
+    /// in parts, between which the agent may go on. Each probe's numbers belong together; those of
+    /// two probes can be some milliseconds apart.
+    struct SnapshotDraft {
+        std::shared_ptr<Snapshot> snapshot{};
+        std::uint32_t next_peer = 0;  ///< place in the table
+        std::uint64_t peers_revision = 0;
+        int restarts = 0;
+    };
+
+    /// Copies about `peers_max` peers more; the snapshot when it is complete, else null. Starts
+    /// over when peers came or went meanwhile, a few times at most.
+    [[nodiscard]] std::shared_ptr<Snapshot> extend_snapshot(SnapshotDraft& draft,
+                                                            std::size_t peers_max,
+                                                            const Instant& now) const;
+
+    /// In one go.
     Snapshot snapshot(const Instant& now) const;
 
     std::size_t peer_count() const { return peers_.size(); }
@@ -73,6 +94,8 @@ class Agent {
     /// The first dump of every table is in.
     bool topology_synced() const { return netlink_.synced(); }
 
+    const Topology& topology() const { return netlink_.topology(); }
+
     /// Rises with every verdict.
     std::uint64_t verdicts() const { return verdicts_; }
 
@@ -80,6 +103,9 @@ class Agent {
     std::string status_line() const;
 
   private:
+    /// The label `peer` of every discovered gateway.
+    static constexpr std::string_view gateway_name = "gateway";
+
     struct GatewayPeer {
         Gateway gateway;
         std::uint32_t peer = 0;
@@ -99,12 +125,19 @@ class Agent {
     void change_rtt_edges(const std::vector<double>& edges, const Instant& now);
 
     void follow_topology(const Instant& now);
+    void follow_changes(const Instant& now);
     void resolve_device(Peer& peer) const;
+    void resolve_devices();
+    bool is_same_series(const Gateway& a, const Gateway& b) const;
     std::vector<Gateway> wanted_gateways() const;
     void follow_gateways(const Instant& now);
     void count_refused(const Gateway& gateway);
     void add_gateway(const Gateway& gateway, const Instant& now);
 
+    void begin_snapshot(SnapshotDraft& draft) const;
+    void snapshot_peer(const Peer& peer, Snapshot& snapshot) const;
+    void finish_snapshot(Snapshot& snapshot, const Instant& now) const;
+    void snapshot_topology(Snapshot& snapshot) const;
     void order_echo(const SendOrder& order, const Instant& now, Actions& actions);
     void judge_changed_peers(const Instant& now);
     void log_verdict(const Peer& peer, std::optional<bool> before);
@@ -116,10 +149,12 @@ class Agent {
 
     Config config_;
     std::string host_name_;
+    Instant started_;
     Random random_;
     CookieKey cookie_key_;
     ProbeEngine engine_;
     NetlinkSync netlink_;
+    TopologyWatch watch_;
     NameResolution names_;
     PeerTable peers_;
     /// The configured peer that has the gateways' name, if there is one.
@@ -137,6 +172,7 @@ class Agent {
     std::size_t payload_bytes_max_ = 0;
     std::uint64_t topology_revision_ = 0;
     bool topology_followed_ = false;
+    bool stock_taken_ = false;
     bool gateways_refused_logged_ = false;
     std::uint64_t gateways_refused_ = 0;
     std::uint64_t verdicts_ = 0;

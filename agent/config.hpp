@@ -19,6 +19,7 @@ inline constexpr std::size_t label_value_bytes_max = 256;  ///< also names of pe
 inline constexpr std::size_t labels_max = 32;              ///< of one peer, or of the host
 inline constexpr std::size_t listen_addresses_max = 16;
 inline constexpr std::size_t rtt_edges_max = 64;
+inline constexpr std::size_t socket_path_bytes_max = 107;  ///< unix(7): sun_path without its NUL
 
 /// Time-out over interval, rounded up, is at most this: what one session has to remember.
 inline constexpr std::int64_t probes_in_flight_max = 256;
@@ -68,6 +69,13 @@ struct WebConfig {
     friend bool operator==(const WebConfig&, const WebConfig&) = default;
 };
 
+struct ControlConfig {
+    /// Path of the control socket; empty: in the run-time directory.
+    std::string socket;
+
+    friend bool operator==(const ControlConfig&, const ControlConfig&) = default;
+};
+
 struct HostConfig {
     std::string name;  ///< empty: the host name
     std::vector<Label> labels;
@@ -84,6 +92,7 @@ struct LimitsConfig {
 
 struct Config {
     WebConfig web;
+    ControlConfig control;
     HostConfig host;
     IcmpOptions icmp;  ///< defaults for peers and discovered gateways
     std::vector<PeerConfig> peers;

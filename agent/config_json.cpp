@@ -19,7 +19,6 @@ using namespace config_reader;
 // Keys of sections that are not served yet.
 
 constexpr std::array<std::string_view, 1> web_probe_keys{"targets"};
-constexpr std::array<std::string_view, 1> control_keys{"socket"};
 constexpr std::array<std::string_view, 5> guests_keys{
     "enabled", "containers", "bridges", "exclude", "names"};
 constexpr std::array<std::string_view, 2> mesh_keys{"levels", "peers_per_group"};
@@ -35,6 +34,12 @@ void labels(JsonProblems& problems, const JsonValue& value, SectionOf<member>& s
 constexpr std::array host_keys{
     Key<HostConfig>{"name", text<&HostConfig::name, check_label_value>},
     Key<HostConfig>{"labels", labels<&HostConfig::labels>},
+};
+
+// control
+
+constexpr std::array control_keys{
+    Key<ControlConfig>{"socket", text<&ControlConfig::socket, check_socket_path>},
 };
 
 // web
@@ -173,7 +178,7 @@ void flat_section(JsonProblems& problems, const JsonValue& value, Config& config
 /// peers comes last: it needs the defaults of probes and the limits.
 constexpr std::array config_keys{
     Key<Config>{"web", section<&Config::web, web_keys>},
-    Key<Config>{"control", later_section<Config, control_keys>},
+    Key<Config>{"control", section<&Config::control, control_keys>},
     Key<Config>{"host", section<&Config::host, host_keys>},
     Key<Config>{"probes", section<&Config::icmp, probes_keys>},
     Key<Config>{"discovery", flat_section<discovery_keys>},

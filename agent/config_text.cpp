@@ -465,4 +465,18 @@ TextCheck check_label_value(std::string_view text) {
     return std::nullopt;
 }
 
+TextCheck check_socket_path(std::string_view text) {
+    if (text.size() > socket_path_bytes_max) {
+        return TextProblem{
+            fmt::format("longer than {} bytes, the kernel's limit", socket_path_bytes_max)};
+    }
+    if (!text.empty() && text.front() != '/') {
+        return TextProblem{fmt::format("{} is no absolute path", quoted(text))};
+    }
+    if (std::any_of(text.begin(), text.end(), is_control)) {
+        return TextProblem{fmt::format("{} holds a control character", quoted(text))};
+    }
+    return std::nullopt;
+}
+
 }  // namespace reachd

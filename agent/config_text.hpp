@@ -64,4 +64,7 @@ using TextCheck = std::optional<TextProblem>;
 /// UTF-8 is assumed: the JSON reader refuses all else.
 [[nodiscard]] TextCheck check_label_value(std::string_view text);
 
+/// An absolute path for a Unix socket, at most socket_path_bytes_max; or empty.
+[[nodiscard]] TextCheck check_socket_path(std::string_view text);
+
 }  // namespace reachd

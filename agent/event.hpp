@@ -9,6 +9,8 @@
 #include "agent/config.hpp"
 #include "agent/name_resolution.hpp"
 #include "agent/netlink_sync.hpp"
+#include "agent/topology_watch.hpp"
+#include "agent/virtualization.hpp"
 #include "common/log.hpp"
 #include "common/probe.hpp"
 #include "common/snapshot.hpp"
@@ -71,6 +73,20 @@ struct NetlinkTruncated {};
 
 struct DumpRequestFailed {};
 
+/// The answer to a dump waits to be read, or for a lock of the kernel: this is no silence.
+struct NetlinkPending {};
+
+/// What the machine says of itself, read once at the start.
+struct HostDescribed {
+    HostFacts facts;
+};
+
+/// The answer to a DeviceLookup.
+struct DeviceDescribed {
+    DeviceFacts facts;
+    std::uint64_t generation = 0;  ///< of the lookup
+};
+
 struct NameLookedUp {
     std::uint64_t id = 0;
     ResolveResult result;
@@ -88,6 +104,7 @@ struct Actions {
     std::array<std::vector<EchoRequest>, 2> echo_requests;  ///< by Family
     std::vector<DumpRequest> dumps;
     std::vector<LookupRequest> lookups;
+    std::vector<DeviceLookup> device_lookups;
     std::vector<LogRecord> logs;
 
     void clear() {
@@ -96,6 +113,7 @@ struct Actions {
         }
         dumps.clear();
         lookups.clear();
+        device_lookups.clear();
         logs.clear();
     }
 };

@@ -1,6 +1,6 @@
-// rtnetlink as values: the bytes of one datagram become messages about links and routes. Checks
-// every length, never reads past the datagram, ignores what it does not know. Keeps no state
-// between datagrams, judges nothing and owns no socket.
+// rtnetlink as values: the bytes of one datagram become messages about links, addresses, neighbours
+// and routes. Checks every length, never reads past the datagram, ignores what it does not know.
+// Keeps no state between datagrams, judges nothing and owns no socket.
 #pragma once
 
 #include <array>
@@ -14,6 +14,8 @@
 
 #include "common/address.hpp"
 #include "common/bytes.hpp"
+#include "common/link.hpp"
+#include "common/mac_address.hpp"
 
 namespace reachd {
 
@@ -22,6 +24,12 @@ inline constexpr std::size_t device_name_bytes_max = 15;
 
 /// Next hops kept of one multipath route; more are counted, not kept.
 inline constexpr std::size_t next_hops_max = 64;
+
+/// Most ranges of VLANs of one port: there are no more ids. A message with more is malformed.
+inline constexpr std::size_t vlan_ranges_max = 4094;
+
+/// Virtual functions kept of one device; more are left out (PCIe's own limit without ARI).
+inline constexpr std::size_t virtual_functions_max = 256;
 
 /// What a message is about: the value of the metric label `type`.
 enum class NetlinkType : std::uint8_t {
@@ -35,11 +43,12 @@ enum class NetlinkType : std::uint8_t {
     del_route,
     new_next_hop,
     del_next_hop,
+    new_statistics,
     done,
     error,
     other,
 };
-inline constexpr std::size_t netlink_type_count = 13;
+inline constexpr std::size_t netlink_type_count = 14;
 
 constexpr std::string_view to_text(NetlinkType type) {
     constexpr std::array<std::string_view, netlink_type_count> names{
@@ -53,6 +62,7 @@ constexpr std::string_view to_text(NetlinkType type) {
         "delroute",
         "newnexthop",
         "delnexthop",
+        "newstats",
         "done",
         "error",
         "other",
@@ -60,20 +70,9 @@ constexpr std::string_view to_text(NetlinkType type) {
     return names[static_cast<std::size_t>(type)];
 }
 
-/// RFC 2863, section 3.1.14, in the numbering of the kernel.
-enum class OperState : std::uint8_t {
-    unknown,
-    not_present,
-    down,
-    lower_layer_down,
-    testing,
-    dormant,
-    up,
-};
-
 /// RTM_NEWLINK: a link exists and looks like this. Some senders (the bridge, wireless extensions)
 /// tell only a part: then `complete` is false, and an absent fact means "not said". In a complete
-/// message an absent fact means "has none".
+/// message an absent fact means "has none", except where noted.
 struct LinkChanged {
     IfIndex index = IfIndex::any;
     bool complete = false;
@@ -81,15 +80,37 @@ struct LinkChanged {
     bool carrier = false;               ///< IFF_LOWER_UP
     std::uint16_t hardware_type = 0;    ///< ARPHRD_*
     std::optional<std::string> name{};  ///< safe text, see device_text()
-    std::optional<std::string> kind{};  ///< IFLA_INFO_KIND: "veth", "bridge"; none for hardware
+    /// IFLA_LINKINFO; always there in a complete message (no kind: physical or loopback).
+    std::optional<LinkKind> kind{};
     std::optional<std::uint32_t> mtu_bytes{};
     std::optional<OperState> oper_state{};
-    std::optional<IfIndex> master{};
+    std::optional<IfIndex> master{};  ///< not the device itself, which a bridge names of AF_BRIDGE
+    std::optional<MacAddress> mac{};  ///< none: another kind of link-layer address
+    /// IFLA_LINK; not the device itself, but its number may be the same in another namespace. Not
+    /// said by bridges, and none where the kernel cannot name that namespace.
+    std::optional<IfIndex> lower{};
+    std::optional<std::int32_t> lower_namespace{};  ///< of `lower`; none: this one
+    std::optional<std::uint32_t> carrier_changes{};
+    std::optional<std::uint32_t> detail{};   ///< see Link::detail
+    std::optional<BridgeSettings> bridge{};  ///< of a bridge
+    std::optional<BridgePort> port{};        ///< of a port of a bridge
+    /// IFLA_STATS64: in events and in dumps of AF_UNSPEC (no filter keeps it out); not by bridges.
+    std::optional<LinkCounters> counters{};
+    /// IFLA_AF_SPEC of an AF_BRIDGE message: the port's (or bridge's) VLANs, all of them; empty
+    /// where there are none or the bridge knows no VLANs. Not said elsewhere.
+    std::optional<std::vector<VlanRange>> vlans{};
+    /// IFLA_VFINFO_LIST: only in dumps that ask for it. Not said elsewhere.
+    std::optional<std::vector<VirtualFunction>> virtual_functions{};
 };
 
 /// RTM_DELLINK: the link is gone from this network namespace.
 struct LinkRemoved {
     IfIndex index = IfIndex::any;
+    bool moved = false;  ///< into another namespace (IFLA_NEW_NETNSID or IFLA_NEW_IFINDEX)
+    /// Where to, as far as the kernel tells it here: the namespace as this one numbers it, and the
+    /// index there, which is the old one unless said.
+    std::optional<std::int32_t> new_namespace{};
+    std::optional<IfIndex> new_index{};
 };
 
 /// RTM_DELLINK of family AF_BRIDGE: the link is no port of that bridge any more, but lives on.
@@ -138,6 +159,64 @@ struct NextHopRemoved {
     std::uint32_t id = 0;
 };
 
+/// RTM_NEWADDR, RTM_DELADDR. The key is device, address and prefix length.
+struct AddressChanged {
+    InterfaceAddress address{};
+};
+
+struct AddressRemoved {
+    InterfaceAddress address{};
+};
+
+/// What the kernel knows of a neighbour's link-layer address. It does not tell each step (a fresh
+/// question is silent), so only what can be followed is told apart.
+enum class NeighbourState : std::uint8_t {
+    unresolved,  ///< NUD_INCOMPLETE, NUD_FAILED, NUD_NONE
+    resolved,    ///< NUD_REACHABLE, NUD_STALE, NUD_DELAY, NUD_PROBE
+    permanent,   ///< NUD_PERMANENT: set by hand
+};
+
+/// RTM_NEWNEIGH of AF_INET and AF_INET6, without multicast, proxies and those that need no
+/// resolution (NUD_NOARP).
+struct NeighbourChanged {
+    IfIndex device = IfIndex::any;
+    IpAddress address{};  ///< scope set where it is link-local
+    std::optional<MacAddress> mac{};
+    NeighbourState state = NeighbourState::unresolved;
+    bool router = false;  ///< NTF_ROUTER: says of itself that it is one (IPv6)
+};
+
+/// RTM_DELNEIGH, also of one that was never told; or an event says that it needs no resolution now.
+struct NeighbourRemoved {
+    IfIndex device = IfIndex::any;
+    IpAddress address{};
+};
+
+/// RTM_NEWNEIGH of AF_BRIDGE with a master: a MAC behind a port of a bridge, learnt or set. The
+/// ports' own addresses (NUD_PERMANENT) and those of groups are not told.
+struct FdbChanged {
+    IfIndex bridge = IfIndex::any;
+    IfIndex port = IfIndex::any;
+    MacAddress mac{};
+    std::uint16_t vlan = 0;  ///< 0: none
+    bool fixed = false;      ///< NUD_NOARP: set by hand, does not age
+};
+
+/// RTM_DELNEIGH of AF_BRIDGE; or an event says that the MAC is the port's own now, which the kernel
+/// does without removing the entry first. Also of entries that were never told.
+struct FdbRemoved {
+    IfIndex bridge = IfIndex::any;
+    IfIndex port = IfIndex::any;
+    MacAddress mac{};
+    std::uint16_t vlan = 0;
+};
+
+/// RTM_NEWSTATS: an answer to DumpKind::statistics.
+struct LinkStatistics {
+    IfIndex index = IfIndex::any;
+    LinkCounters counters{};
+};
+
 /// End of a dump. `error` is a positive errno, 0 if all went well.
 struct DumpDone {
     int error = 0;
@@ -172,6 +251,13 @@ struct NetlinkMessage {
                  RouteChanged,
                  RouteRemoved,
                  NextHopRemoved,
+                 AddressChanged,
+                 AddressRemoved,
+                 NeighbourChanged,
+                 NeighbourRemoved,
+                 FdbChanged,
+                 FdbRemoved,
+                 LinkStatistics,
                  DumpDone,
                  NetlinkError,
                  NetlinkOverrun>
@@ -198,13 +284,29 @@ class NetlinkReader {
 /// bytes that are no UTF-8 become \xNN, so that two devices never share one text.
 std::string device_text(ByteView bytes);
 
-/// The tables that are read in full at the start and after a loss, in this order.
-enum class DumpKind : std::uint8_t { links, ipv4_routes, ipv6_routes };
-inline constexpr std::size_t dump_kind_count = 3;
+/// The tables that are read in full at the start and after a loss, in this order; statistics are
+/// read again and again.
+enum class DumpKind : std::uint8_t {
+    links,         ///< with virtual functions, without their statistics
+    bridge_vlans,  ///< AF_BRIDGE links with their VLANs: only asked where a bridge filters VLANs
+    addresses,     ///< both families
+    neighbours,    ///< both families
+    fdb,
+    ipv4_routes,
+    ipv6_routes,
+    statistics,
+};
+inline constexpr std::size_t dump_kind_count = 8;
 
 constexpr std::string_view to_text(DumpKind kind) {
-    constexpr std::array<std::string_view, dump_kind_count> names{
-        "links", "ipv4_routes", "ipv6_routes"};
+    constexpr std::array<std::string_view, dump_kind_count> names{"links",
+                                                                  "bridge_vlans",
+                                                                  "addresses",
+                                                                  "neighbours",
+                                                                  "fdb",
+                                                                  "ipv4_routes",
+                                                                  "ipv6_routes",
+                                                                  "statistics"};
     return names[static_cast<std::size_t>(kind)];
 }
 
@@ -213,9 +315,11 @@ struct DumpRequest {
     DumpKind kind = DumpKind::links;
 };
 
-/// The request as bytes to send, fit for strict checking (NETLINK_GET_STRICT_CHK): links without
-/// their statistics, routes of the main table only. Kernels before 4.20 ignore the latter and send
-/// all tables. A table that does not exist yet is answered by ENOENT.
+/// The request as bytes to send, fit for strict checking (NETLINK_GET_STRICT_CHK; Linux 6.18 takes
+/// each of them): one request for both families where there are two, links without the statistics
+/// of IPv6 and of virtual functions (those of the link itself come all the same), routes of the
+/// main table only. Kernels before 4.20 ignore the latter and send all tables. A table that does
+/// not exist yet is answered by ENOENT.
 std::vector<std::uint8_t> encode(const DumpRequest& request);
 
 }  // namespace reachd

@@ -9,6 +9,8 @@ namespace reachd {
 std::uint32_t PeerTable::add(Peer peer) {
     ENSURE(peer.identity != nullptr);
     addresses_stale_ = true;
+    ++revision_;
+    extras_ += peer.extras ? 1U : 0U;
     if (free_.empty()) {
         peers_.push_back(std::move(peer));
         return static_cast<std::uint32_t>(peers_.size() - 1);
@@ -21,12 +23,15 @@ std::uint32_t PeerTable::add(Peer peer) {
 
 void PeerTable::remove(std::uint32_t id) {
     ENSURE(peers_[id].identity != nullptr);
+    ++revision_;
+    extras_ -= peers_[id].extras ? 1U : 0U;
     peers_[id] = Peer{};
     free_.push_back(id);
     addresses_stale_ = true;
 }
 
 void PeerTable::bind_session(std::uint32_t peer, std::uint32_t session) {
+    ++revision_;
     peers_[peer].session = session;
     if (session == Peer::no_session) {
         return;

@@ -61,6 +61,12 @@ class PeerTable {
 
     std::size_t size() const { return peers_.size() - free_.size(); }
 
+    /// Rises when a peer comes, goes or gets another session.
+    std::uint64_t revision() const { return revision_; }
+
+    /// Some peer has a host name or a device.
+    bool any_extras() const { return extras_ > 0; }
+
     /// All places, used or not, for walking: check `identity`.
     std::uint32_t places() const { return static_cast<std::uint32_t>(peers_.size()); }
 
@@ -82,6 +88,8 @@ class PeerTable {
     /// Sorted by hash; made only when an ICMP error asks for it.
     std::vector<std::pair<std::uint32_t, std::uint32_t>> by_address_;
     bool addresses_stale_ = true;
+    std::uint64_t revision_ = 0;
+    std::size_t extras_ = 0;  ///< peers that have some
 };
 
 }  // namespace reachd

@@ -1,6 +1,7 @@
-// The model of the host's network as told by rtnetlink: links by interface index and the default
-// routes of the main table. A pure reducer: messages in, questions answered. It does not know where
-// messages come from, when to ask for a dump (netlink_sync does), nor whether a gateway answers.
+// The model of the host's network as told by rtnetlink: links by interface index, their addresses,
+// neighbours, bridge forwarding entries, VLANs and counters, and the routes of the main table. A
+// pure reducer: messages in, questions answered, changes told. It does not know where messages come
+// from, when to ask for a dump (netlink_sync does), nor whether a gateway answers.
 //
 // Dumps and events describe the same tables and overlap. Between begin_sweep() and finish_sweep()
 // what neither an event nor the dump mentions is swept away at the end, and an event is believed
@@ -11,16 +12,19 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "agent/netlink_message.hpp"
+#include "agent/route_table.hpp"
+#include "agent/topology_change.hpp"
 #include "common/address.hpp"
+#include "common/link.hpp"
+#include "common/snapshot.hpp"
+#include "common/time.hpp"
 
 namespace reachd {
 
@@ -37,62 +41,48 @@ class DumpKinds {
     std::array<bool, dump_kind_count> kinds_{};
 };
 
-/// One network device of this namespace. Its identity is index and generation: the kernel gives an
-/// index out again, and names change.
-struct Link {
-    IfIndex index = IfIndex::any;
-    std::uint64_t generation = 0;  ///< unique in this run
-    std::string name;              ///< safe text, see device_text()
-    std::string kind;              ///< "veth", "bridge", …; empty for hardware
-    std::uint32_t mtu_bytes = 0;
-    IfIndex master = IfIndex::any;  ///< bridge, bond or VRF it belongs to
-    std::uint16_t hardware_type = 0;
-    OperState oper_state = OperState::unknown;
-    bool admin_up = false;
-    bool carrier = false;
-
-    /// Admin up, and operationally up or unable to tell (reachd_interface_up).
-    bool is_up() const {
-        return admin_up && (oper_state == OperState::up || oper_state == OperState::unknown);
-    }
-
-    friend bool operator==(const Link&, const Link&) = default;
-};
-
-/// The next hop of a default route whose device is not switched off.
-struct Gateway {
-    IpAddress address;  ///< scope set where it is link-local IPv6
-    IfIndex device = IfIndex::any;
-    std::uint32_t metric = 0;  ///< the lowest of the routes that name it
-
-    friend bool operator==(const Gateway&, const Gateway&) = default;
-};
-
 /// What did not fit: one count a message.
 struct TopologyRefusals {
     std::uint64_t links = 0;
-    std::uint64_t default_routes = 0;
+    std::uint64_t addresses = 0;
+    std::uint64_t neighbours = 0;
+    std::uint64_t fdb_entries = 0;
+    std::uint64_t routes = 0;
     std::uint64_t next_hops = 0;
+    std::uint64_t vlans = 0;
+    std::uint64_t virtual_functions = 0;
+    std::uint64_t changes = 0;  ///< changes that were not told, see ChangeCollector::pending_max
 };
 
 class Topology {
   public:
     struct Limits {
         std::size_t links = 100'000;  ///< ten times the largest hypervisor measured
-        std::size_t default_routes = 1024;
+        std::size_t addresses = 131'072;
+        std::size_t neighbours = 65'536;
+        std::size_t fdb_entries = 131'072;
+        std::size_t routes = 16'384;        ///< of the main table, default routes apart
+        std::size_t default_routes = 1024;  ///< never crowded out by the others
+        std::size_t vlan_ranges = 262'144;  ///< of all ports together
+        std::size_t virtual_functions = 16'384;
     };
 
-    Topology() = default;
+    Topology() : Topology(Limits{}) {}
 
-    explicit Topology(const Limits& limits) : limits_(limits) {}
+    explicit Topology(const Limits& limits);
+    ~Topology();
+    Topology(const Topology&) = delete;
+    Topology& operator=(const Topology&) = delete;
 
     /// Any message, in the order of arrival; repeats do no harm.
-    void apply(const NetlinkMessage& message);
+    void apply(const NetlinkMessage& message, const Instant& now = {});
 
     /// A dump of this table starts.
     void begin_sweep(DumpKind kind);
-    /// It ended and was complete: what was not mentioned since begin_sweep() is gone.
-    void finish_sweep(DumpKind kind);
+    /// It ended and was complete: what was not mentioned since begin_sweep() is gone. False: read
+    /// the table once more. Entries were removed under a dump that goes by position and does not
+    /// tell, so it may have skipped some; or some were refused for which there is room now.
+    bool finish_sweep(DumpKind kind, const Instant& now = {});
     /// It failed or was interrupted: nothing is removed.
     void abandon_sweep(DumpKind kind);
 
@@ -100,85 +90,86 @@ class Topology {
     /// without saying so (IPv4 routes of a device that goes down) or spoke of the unknown.
     [[nodiscard]] DumpKinds take_doubts();
 
+    // --- Links
+
     std::optional<IfIndex> index_of(std::string_view name) const;
     /// Empty if there is no such link; valid until the next non-const call.
     std::string_view name_of(IfIndex index) const;
-    /// Null if there is no such link; valid until the next non-const call.
-    const Link* link(IfIndex index) const;
+    /// Null if there is no such link. Immutable: a change makes another object.
+    std::shared_ptr<const Link> link(IfIndex index) const;
 
-    std::size_t link_count() const { return links_.size(); }
+    std::size_t link_count() const;
 
     /// All links, ordered by index.
-    std::vector<Link> links() const;
+    std::vector<std::shared_ptr<const Link>> links() const;
+
+    /// Never falling; nothing before the first reading.
+    std::optional<LinkCounters> counters_of(IfIndex index) const;
+
+    /// Ordered by address.
+    std::vector<InterfaceAddress> addresses_of(IfIndex index) const;
+
+    std::size_t address_count() const;
+
+    /// Of a port or a bridge; none are known while no bridge filters VLANs.
+    std::vector<VlanRange> vlans_of(IfIndex index) const;
+
+    /// Some bridge filters VLANs, so DumpKind::bridge_vlans is worth asking for.
+    bool filters_vlans() const;
+
+    /// Some device has any. Only a dump of the links tells of them, never an event.
+    bool has_virtual_functions() const;
+
+    // --- Neighbours and forwarding entries
+
+    /// As told by the kernel; nothing: not known.
+    std::optional<NeighbourChanged> neighbour(IfIndex device, const IpAddress& address) const;
+
+    /// All that are kept, ordered by device and address.
+    std::vector<NeighbourChanged> neighbours() const;
+
+    std::size_t neighbour_count() const;
+    std::size_t fdb_count() const;
+
+    /// Entries of one bridge, ordered by VLAN and MAC.
+    std::vector<FdbChanged> fdb_of(IfIndex bridge) const;
+
+    // --- Routes of the main table
+
+    std::size_t route_count(Family family) const;
+
+    /// All that are kept, in no order.
+    std::vector<Route> routes() const;
 
     /// Ordered by metric, address, device; each address and device once.
     std::vector<Gateway> default_gateways() const;
 
-    /// Rises when an answer of index_of(), name_of() or default_gateways() may have changed.
-    std::uint64_t revision() const { return revision_; }
+    // --- Changes
 
-    const TopologyRefusals& refusals() const { return refusals_; }
+    /// Rises when an answer of index_of(), name_of() or default_gateways() may have changed.
+    std::uint64_t revision() const;
+
+    /// Rises when anything that snapshot() shows may have changed, but for counters.
+    std::uint64_t state_revision() const;
+
+    /// When take_changes() has something to tell; mono_never while nothing changed.
+    MonoTime changes_due() const;
+
+    /// What changed, an event a device and action: messages of one action come within
+    /// ChangeCollector::settle_time, and are told as one. Ordered by time.
+    [[nodiscard]] std::vector<TopologyChange> take_changes(MonoTime now);
+
+    /// What changed so far is no news: the first reading of the tables is not a change of them.
+    void forget_changes();
+
+    TopologyRefusals refusals() const;
+
+    /// Shared with the one before while nothing but counters changed.
+    std::shared_ptr<const TopologySnapshot> snapshot() const;
 
   private:
-    struct LinkEntry {
-        Link link;
-        std::uint32_t mentioned = 0;  ///< link epoch of the last mention
-        std::uint32_t told = 0;       ///< link epoch of the last complete event
-    };
-
-    struct RouteEntry {
-        Route route;
-        std::uint32_t mentioned = 0;
-    };
-
-    struct NameHash {
-        using is_transparent = void;
-
-        std::size_t operator()(std::string_view text) const {
-            return std::hash<std::string_view>{}(text);
-        }
-    };
-
-    struct Sweep {
-        bool active = false;
-        std::uint32_t epoch = 1;
-    };
-
-    Sweep& sweep(DumpKind kind) { return sweeps_[static_cast<std::size_t>(kind)]; }
-
-    void change_link(const LinkChanged& change, bool dump_part);
-    LinkEntry* find_or_add_link(const LinkChanged& change, bool dump_part);
-    void update_link(Link& link, const LinkChanged& change);
-    void rename_link(Link& link, const std::string& name);
-    void remove_link(IfIndex index);
-    void forget_link(const Link& link);
-    void leave_bridge(const LinkLeftBridge& left);
-    void switch_link(Link& link, bool admin_up);
-    void remember_removal(IfIndex index);
-    void sweep_links();
-
-    void change_route(const RouteChanged& change, bool dump_part);
-    void add_route(const Route& route, std::uint32_t epoch);
-    void replace_route(const Route& route, std::uint32_t epoch);
-    void remove_route(const Route& route);
-    void remove_next_hops(std::size_t place, const std::vector<NextHop>& hops);
-    void remove_hops_on(IfIndex device);
-    void doubt_routes_on(IfIndex device);
-    void doubt_routes_from(const Route& local);
-    void sweep_routes(DumpKind kind);
-
-    Limits limits_;
-    std::unordered_map<IfIndex, LinkEntry> links_;
-    /// Follows links_; where two links claim a name, the last to do so has it.
-    std::unordered_map<std::string, IfIndex, NameHash, std::equal_to<>> index_by_name_;
-    /// Links removed by an event during a link dump: its later parts must not bring them back.
-    std::unordered_set<IfIndex> removed_in_sweep_;
-    std::vector<RouteEntry> default_routes_;
-    std::array<Sweep, dump_kind_count> sweeps_{};
-    DumpKinds doubts_;
-    TopologyRefusals refusals_;
-    std::uint64_t generations_ = 0;
-    std::uint64_t revision_ = 0;
+    struct Tables;
+    std::unique_ptr<Tables> tables_;
 };
 
 }  // namespace reachd

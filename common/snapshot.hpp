@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/link.hpp"
 #include "common/probe.hpp"
 #include "common/time.hpp"
 
@@ -112,6 +113,52 @@ struct NamedCount {
     std::uint64_t count = 0;
 };
 
+/// What the kernel does not tell by rtnetlink about a device of the hardware.
+struct DeviceFacts {
+    IfIndex index = IfIndex::any;
+    std::string driver;            ///< empty: not known
+    std::uint32_t speed_mbit = 0;  ///< 0: not known
+    bool virtual_function = false;
+
+    friend bool operator==(const DeviceFacts&, const DeviceFacts&) = default;
+};
+
+struct PortVlans {
+    IfIndex port = IfIndex::any;
+    std::vector<VlanRange> ranges;
+};
+
+struct FunctionsOf {
+    IfIndex physical_function = IfIndex::any;
+    std::vector<VirtualFunction> functions;
+};
+
+struct DefaultGateway {
+    std::string address;  ///< with its zone where link-local
+    std::string device;
+    std::uint32_t metric = 0;
+};
+
+/// The host's network at one instant, by ascending index throughout.
+struct TopologySnapshot {
+    std::vector<std::shared_ptr<const Link>> links;
+    std::vector<InterfaceAddress> addresses;
+    std::vector<PortVlans> vlans;
+    std::vector<FunctionsOf> virtual_functions;
+    std::vector<DefaultGateway> default_gateways;  ///< best first
+    std::uint64_t ipv4_routes = 0;                 ///< of the main table, those that are kept
+    std::uint64_t ipv6_routes = 0;
+    std::uint64_t neighbours = 0;
+    std::uint64_t fdb_entries = 0;
+};
+
+/// A change of the host's network, in words.
+struct TopologyChangeSnapshot {
+    WallTime time{};
+    std::string device;
+    std::string text;  ///< "joined bridge br0"
+};
+
 struct NetlinkSnapshot {
     std::vector<NamedCount> messages;  ///< by type: newlink, dellink, newroute, …
     std::uint64_t overruns = 0;
@@ -131,14 +178,28 @@ struct ReloadSnapshot {
     WallTime last_success{};
 };
 
+/// What kind of machine the host is.
+enum class HostRole : std::uint8_t { physical, hypervisor, guest };
+inline constexpr std::size_t host_role_count = 3;
+
+constexpr std::string_view to_text(HostRole role) {
+    constexpr std::array<std::string_view, host_role_count> names{
+        "physical", "hypervisor", "guest"};
+    return names[static_cast<std::size_t>(role)];
+}
+
 struct HostSnapshot {
     std::string name;
     std::vector<Label> labels;
+    HostRole role = HostRole::physical;
+    /// What it runs on: "none", "kvm", "vmware", "microsoft", "xen", "amazon", …; empty: not known.
+    std::string virtualization;
 };
 
 struct Snapshot {
     std::uint64_t sequence = 0;  ///< rises with each snapshot of a run
     Instant taken{};
+    Instant started{};  ///< of the run
 
     HostSnapshot host;
     std::vector<PeerSnapshot> peers;
@@ -158,6 +219,11 @@ struct Snapshot {
     std::vector<NamedCount> packets_ignored;
     double throttle_ratio = 1.0;  ///< 1: full rate
 
+    std::shared_ptr<const TopologySnapshot> topology;
+    /// Of the links in `topology`, in their order; nothing: not read yet. Empty: none read yet.
+    std::vector<std::optional<LinkCounters>> link_counters;
+    std::vector<DeviceFacts> devices;  ///< by ascending index
+    std::optional<TopologyChangeSnapshot> last_change;
     NetlinkSnapshot netlink;
     std::vector<SocketSnapshot> sockets;
     std::vector<NamedCount> discovery_errors;  ///< by source: gateways, dns

@@ -11,6 +11,7 @@
 #include "common/probe.hpp"
 #include "exporters/metric_catalog.hpp"
 #include "exporters/number_text.hpp"
+#include "exporters/topology_view.hpp"
 
 namespace reachd {
 namespace {
@@ -42,6 +43,12 @@ std::string joined(std::string text, const std::vector<Label>& labels) {
         }
     }
     return text;
+}
+
+std::string host_labels(const HostSnapshot& host) {
+    return joined(
+        label("host", host.name),
+        {{"role", std::string(to_text(host.role))}, {"virtualization", host.virtualization}});
 }
 
 /// Collects sample lines and counts them.
@@ -119,7 +126,7 @@ void write_agent(Writer& out, const Snapshot& snapshot, const BuildInfo& build) 
                    label("compiler", build.compiler),
                "1");
     out.family(Metric::host_info);
-    out.sample(joined(label("host", snapshot.host.name), snapshot.host.labels), "1");
+    out.sample(joined(host_labels(snapshot.host), snapshot.host.labels), "1");
     out.single(Metric::config_last_reload_successful, snapshot.reload.last_successful ? "1" : "0");
     out.family(Metric::config_last_reload_success);
     if (snapshot.reload.last_success != WallTime{}) {
@@ -135,6 +142,18 @@ void write_peer_counts(Writer& out, const Snapshot& snapshot) {
     out.family(Metric::peers);
     for (std::size_t kind = 0; kind < peer_kind_count; ++kind) {
         out.sample(label("kind", to_text(static_cast<PeerKind>(kind))), number(by_kind[kind]));
+    }
+}
+
+void write_interface_counts(Writer& out, const Snapshot& snapshot) {
+    const TopologyView view(snapshot);
+    std::array<std::uint64_t, interface_kind_count> by_kind{};
+    for (std::size_t row = 0; row < view.size(); ++row) {
+        ++by_kind[static_cast<std::size_t>(view.kind(view.link(row)))];
+    }
+    out.family(Metric::interfaces);
+    for (std::size_t kind = 0; kind < interface_kind_count; ++kind) {
+        out.sample(label("kind", to_text(static_cast<InterfaceKind>(kind))), number(by_kind[kind]));
     }
 }
 
@@ -199,6 +218,7 @@ HostText host_text(const Snapshot& snapshot, const ExpositionExtras& extras) {
     Writer out;
     write_agent(out, snapshot, extras.build);
     write_peer_counts(out, snapshot);
+    write_interface_counts(out, snapshot);
     write_host_rtt(out, snapshot);
     write_samples(out, snapshot);
     write_engine(out, snapshot);

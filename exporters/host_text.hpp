@@ -1,5 +1,6 @@
-// The part of /metrics that does not grow with the number of peers: build, host, engine, netlink,
-// and the families of the process and the HTTP server. Small enough to be one string.
+// The part of /metrics that does not grow with the number of peers and interfaces: build, host,
+// counts by kind, engine, netlink, and the families of the process and the HTTP server. Small
+// enough to be one string.
 #pragma once
 
 #include <cstdint>

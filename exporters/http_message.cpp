@@ -6,17 +6,22 @@
 
 #include <fmt/core.h>
 
+#include "common/log_text.hpp"
+
 namespace reachd {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, HttpRoute>, 6> routes{{
+constexpr std::array<std::pair<std::string_view, HttpRoute>, 8> routes{{
     {"/metrics", HttpRoute::metrics},
     {"/healthz", HttpRoute::healthy},
     {"/-/healthy", HttpRoute::healthy},
     {"/readyz", HttpRoute::ready},
     {"/-/ready", HttpRoute::ready},
     {"/", HttpRoute::front_page},
+    {"/api/v1/status", HttpRoute::api_status},
+    {"/api/v1/topology", HttpRoute::api_topology},
 }};
+constexpr std::string_view api_prefix = "/api/";
 
 char lower(char letter) {
     return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
@@ -95,7 +100,65 @@ HttpRoute http_route(std::string_view target) {
             return route;
         }
     }
-    return HttpRoute::unknown;
+    return path.substr(0, api_prefix.size()) == api_prefix ? HttpRoute::api_unknown
+                                                           : HttpRoute::unknown;
+}
+
+bool is_api(HttpRoute route) {
+    return route == HttpRoute::api_status || route == HttpRoute::api_topology ||
+           route == HttpRoute::api_unknown;
+}
+
+bool is_for_this_host(HttpRoute route) {
+    return is_api(route) || route == HttpRoute::front_page;
+}
+
+std::optional<std::string_view> first_parameter(std::string_view target) {
+    const auto question = target.find('?');
+    if (question == std::string_view::npos) {
+        return std::nullopt;
+    }
+    auto query = target.substr(question + 1);
+    query = query.substr(0, query.find('#'));
+    while (!query.empty()) {
+        const auto end = query.find('&');
+        const auto parameter = query.substr(0, end);
+        if (!parameter.empty()) {
+            return parameter.substr(0, parameter.find('='));
+        }
+        query = end == std::string_view::npos ? std::string_view{} : query.substr(end + 1);
+    }
+    return std::nullopt;
+}
+
+std::string http_error_json(std::string_view message, std::string_view remedy) {
+    // printable() leaves no control characters and no invalid UTF-8: two characters are left.
+    const auto quoted = [](std::string_view text) {
+        std::string result = "\"";
+        for (const char byte : printable(text)) {
+            if (byte == '"' || byte == '\\') {
+                result += '\\';
+            }
+            result += byte;
+        }
+        return result + "\"";
+    };
+    return fmt::format(
+        "{{\"error\":{{\"message\":{},\"remedy\":{}}}}}\n", quoted(message), quoted(remedy));
+}
+
+bool etag_matches(std::string_view if_none_match, std::string_view etag) {
+    while (!if_none_match.empty()) {
+        auto candidate = take_until(if_none_match, ',');
+        constexpr std::string_view weak = "W/";
+        if (candidate.substr(0, weak.size()) == weak) {
+            candidate.remove_prefix(weak.size());
+        }
+        if (candidate == etag || candidate == "*") {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool accepts_gzip(std::string_view accept_encoding) {
@@ -116,6 +179,7 @@ bool accepts_gzip(std::string_view accept_encoding) {
 std::string_view http_reason(unsigned status) {
     switch (status) {
         case 200: return "OK";
+        case 304: return "Not Modified";
         case 400: return "Bad Request";
         case 403: return "Forbidden";
         case 404: return "Not Found";
@@ -150,17 +214,18 @@ std::string http_date(WallTime time) {
 }
 
 std::string http_head(const HttpHead& head, WallTime now) {
-    std::string text = fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\nContent-Type: {}\r\n",
-                                   head.status,
-                                   http_reason(head.status),
-                                   http_date(now),
-                                   head.content_type);
+    std::string text = fmt::format(
+        "HTTP/1.1 {} {}\r\nDate: {}\r\n", head.status, http_reason(head.status), http_date(now));
+    if (!head.content_type.empty()) {
+        text += fmt::format("Content-Type: {}\r\n", head.content_type);
+    }
     switch (head.framing) {
         case HttpFraming::length:
             text += fmt::format("Content-Length: {}\r\n", head.content_length);
             break;
         case HttpFraming::chunked: text += "Transfer-Encoding: chunked\r\n"; break;
-        case HttpFraming::close: break;
+        case HttpFraming::close:
+        case HttpFraming::none: break;
     }
     if (head.gzip) {
         text += "Content-Encoding: gzip\r\n";
@@ -200,6 +265,8 @@ std::string front_page(std::string_view version) {
 <li><a href="/metrics">/metrics</a>: what Prometheus reads</li>
 <li><a href="/healthz">/healthz</a>: whether the probe loop turns</li>
 <li><a href="/readyz">/readyz</a>: whether every peer has been asked once</li>
+<li><a href="/api/v1/status">/api/v1/status</a>: the verdict on this host and its peers</li>
+<li><a href="/api/v1/topology">/api/v1/topology</a>: the devices of this host</li>
 </ul>
 </main>
 </body>

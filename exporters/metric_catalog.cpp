@@ -183,6 +183,124 @@ constexpr std::array catalog{
     },
 
     MetricDescription{
+        .metric = Metric::interface_info,
+        .group = interfaces,
+        .name = "reachd_interface_info",
+        .type = gauge,
+        .unit = "info",
+        .labels = "device, kind, driver, mac, bridge",
+        .help = "Always 1; its labels describe the network interface and are there to be joined.",
+        .query = "(reachd_interface_up == 0) * on (instance, device) group_left (kind, bridge) "
+                 "reachd_interface_info",
+    },
+    MetricDescription{
+        .metric = Metric::interface_admin_up,
+        .group = interfaces,
+        .name = "reachd_interface_admin_up",
+        .type = gauge,
+        .unit = "boolean",
+        .labels = "device",
+        .help = "Whether the network interface is switched on.",
+        .query = "reachd_interface_admin_up{device=~\"eth.*|en.*\"} == 0",
+    },
+    MetricDescription{
+        .metric = Metric::interface_up,
+        .group = interfaces,
+        .name = "reachd_interface_up",
+        .type = gauge,
+        .unit = "boolean",
+        .labels = "device",
+        .help =
+            "Whether the network interface is switched on and its operational state up or unknown.",
+        .query =
+            "reachd_interface_up == 0 and on (instance, device) reachd_interface_admin_up == 1",
+    },
+    MetricDescription{
+        .metric = Metric::interface_mtu,
+        .group = interfaces,
+        .name = "reachd_interface_mtu_bytes",
+        .type = gauge,
+        .unit = "bytes",
+        .labels = "device",
+        .help = "Largest packet that the network interface sends.",
+        .query = "count by (instance, bridge) (count_values by (instance, bridge) (\"mtu\", "
+                 "reachd_interface_mtu_bytes * on (instance, device) group_left (bridge) "
+                 "reachd_interface_info{bridge!=\"\"})) > 1",
+    },
+    MetricDescription{
+        .metric = Metric::interface_carrier_changes,
+        .group = interfaces,
+        .name = "reachd_interface_carrier_changes_total",
+        .type = counter,
+        .unit = "count",
+        .labels = "device",
+        .help = "Times the carrier of the network interface came or went since it appeared.",
+        .query = "increase(reachd_interface_carrier_changes_total[10m]) > 4",
+    },
+    MetricDescription{
+        .metric = Metric::interface_receive_errors,
+        .group = interfaces,
+        .name = "reachd_interface_receive_errors_total",
+        .type = counter,
+        .unit = "count",
+        .labels = "device",
+        .help = "Packets that could not be received because of an error; absent until first read.",
+        .query = "rate(reachd_interface_receive_errors_total[5m]) > 0",
+    },
+    MetricDescription{
+        .metric = Metric::interface_transmit_errors,
+        .group = interfaces,
+        .name = "reachd_interface_transmit_errors_total",
+        .type = counter,
+        .unit = "count",
+        .labels = "device",
+        .help = "Packets that could not be sent because of an error; absent until first read.",
+        .query = "rate(reachd_interface_transmit_errors_total[5m]) > 0",
+    },
+    MetricDescription{
+        .metric = Metric::interface_receive_drops,
+        .group = interfaces,
+        .name = "reachd_interface_receive_drops_total",
+        .type = counter,
+        .unit = "count",
+        .labels = "device",
+        .help = "Packets received, but dropped for lack of room or of a receiver; absent until "
+                "first read.",
+        .query = "rate(reachd_interface_receive_drops_total[5m]) > 1",
+    },
+    MetricDescription{
+        .metric = Metric::interface_transmit_drops,
+        .group = interfaces,
+        .name = "reachd_interface_transmit_drops_total",
+        .type = counter,
+        .unit = "count",
+        .labels = "device",
+        .help = "Packets dropped before they were sent; absent until first read.",
+        .query = "rate(reachd_interface_transmit_drops_total[5m]) > 1",
+    },
+    MetricDescription{
+        .metric = Metric::bridge_port_state,
+        .group = interfaces,
+        .name = "reachd_bridge_port_state",
+        .type = gauge,
+        .unit = "boolean",
+        .labels = "bridge, device, state",
+        .help =
+            "Whether the port of the bridge is in this state: 1 for one state, 0 for all others.",
+        .query = "reachd_bridge_port_state{state=\"forwarding\"} == 0",
+    },
+    MetricDescription{
+        .metric = Metric::interfaces,
+        .group = interfaces,
+        .name = "reachd_interfaces",
+        .type = gauge,
+        .unit = "count",
+        .labels = "kind",
+        .help = "Network interfaces of the host, by kind.",
+        .query = "delta(reachd_interfaces{kind=\"tap\"}[10m]) < 0",
+    },
+
+    MetricDescription{
         .metric = Metric::probe_samples_discarded,
         .group = engine,
         .name = "reachd_probe_samples_discarded_total",
@@ -332,8 +450,8 @@ constexpr std::array catalog{
         .name = "reachd_host_info",
         .type = gauge,
         .unit = "info",
-        .labels = "host, and the labels of the host",
-        .help = "Always 1; its labels describe the host that reachd runs on.",
+        .labels = "host, role, virtualization, and the labels of the host",
+        .help = "Always 1; its labels describe the host: role is hypervisor, physical or guest.",
         .query = "(reachd_peer_up == 0) * on (instance) group_left (host) reachd_host_info",
     },
     MetricDescription{
@@ -373,7 +491,9 @@ constexpr std::array catalog{
         .type = counter,
         .unit = "count",
         .labels = "",
-        .help = "Series left out of answers because of limits.series, whole peers at a time.",
+        .help =
+            "Series left out of answers because of limits.series, whole peers or interfaces at a "
+            "time.",
         .query = "increase(reachd_series_dropped_total[10m]) > 0",
     },
 
@@ -517,6 +637,7 @@ std::string_view title(MetricGroup group) {
     switch (group) {
         case peers: return "Peers";
         case probes: return "Probes of a peer";
+        case interfaces: return "Network interfaces";
         case engine: return "The probe engine";
         case netlink: return "Kernel events and discovery";
         case agent: return "The agent";
@@ -535,14 +656,16 @@ two; after a change there, run `unit_tests "[.rewrite]"` to write it anew.
 What holds for all of them:
 
 - Base units, seconds and bytes; counters end in `_total`. Times of day are Unix time in seconds.
-- A peer that goes away takes its series with it. Its descriptive labels are on `reachd_peer_info`
-  only, to be joined.
+- A peer or an interface that goes away takes its series with it. Descriptive labels are on
+  `reachd_peer_info` and `reachd_interface_info` only, to be joined.
+- `kind` of an interface is physical, bridge, veth, tap, macvtap, vf, vxlan, bond, vlan, ovs or
+  other. Its counters never fall, also when its driver starts again from zero.
 - `address` is the numeric address that is probed, with its zone where it has one. `port` is there
   for TCP probes only. An empty label, in Prometheus the same as none, is left out.
 - Counters start at 0, but a failure reason appears with its first occurrence.
 - `le` is written in one canonical way (`5e-05`, `0.001`, `1.0`, `+Inf`), and no query needs to
   match it.
-- Beyond `limits.series` whole peers are left out, the last ones first, and
+- Beyond `limits.series` whole peers are left out, the last ones first, then whole interfaces, and
   `reachd_series_dropped_total` counts what is missing. What describes the host is never left out.
 )";
 

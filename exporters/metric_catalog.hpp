@@ -23,7 +23,16 @@ constexpr std::string_view to_text(MetricType type) {
 }
 
 /// The chapters of METRICS.md, in their order.
-enum class MetricGroup : std::uint8_t { peers, probes, engine, netlink, agent, http, process };
+enum class MetricGroup : std::uint8_t {
+    peers,
+    probes,
+    interfaces,
+    engine,
+    netlink,
+    agent,
+    http,
+    process
+};
 
 /// Every metric, in the order of the table and of METRICS.md.
 enum class Metric : std::uint8_t {
@@ -44,6 +53,18 @@ enum class Metric : std::uint8_t {
     probe_reordered,
     probe_failures,
     probe_jitter,
+
+    interface_info,
+    interface_admin_up,
+    interface_up,
+    interface_mtu,
+    interface_carrier_changes,
+    interface_receive_errors,
+    interface_transmit_errors,
+    interface_receive_drops,
+    interface_transmit_drops,
+    bridge_port_state,
+    interfaces,
 
     probe_samples_discarded,
     probe_user_stamped,

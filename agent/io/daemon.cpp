@@ -3,6 +3,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <stdexcept>
 #include <system_error>
 #include <utility>
@@ -12,6 +13,9 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "agent/io/device_facts.hpp"
+#include "agent/io/virtualization_evidence.hpp"
+#include "agent/virtualization.hpp"
 #include "common/build_info.hpp"
 #include "common/io/system_clock.hpp"
 
@@ -25,6 +29,8 @@ constexpr std::string_view reload_refused_message = "5b9d7e44a6d84cb8a8f3b1c0d2e
 /// A probe loop later than this does not count as alive.
 constexpr Duration loop_tolerance = std::chrono::seconds(2);
 constexpr Duration status_interval = std::chrono::seconds(1);
+/// About 40 µs of copying.
+constexpr std::size_t peers_per_snapshot_part = 256;
 /// Identifiers for raw sockets: 16 of them, at a place of their own for each run.
 constexpr std::uint16_t identifier_count = 16;
 
@@ -52,6 +58,15 @@ std::string system_host_name() {
     return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
 }
 
+/// In the run-time directory, where systemd names one ($RUNTIME_DIRECTORY, systemd.exec(5)).
+std::string default_control_socket() {
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): read before the first thread starts.
+    const char* listed = std::getenv("RUNTIME_DIRECTORY");
+    const std::string_view directories = listed == nullptr ? "" : listed;
+    const auto first = directories.substr(0, directories.find(':'));
+    return fmt::format("{}/control.sock", first.empty() ? "/run/reachd" : first);
+}
+
 std::string url_of(const ListenAddress& address) {
     if (address.host.empty()) {
         return fmt::format("http://localhost:{}/metrics", address.port);
@@ -73,6 +88,7 @@ Daemon::Daemon(DaemonOptions options, Config config)
       probe_loop_(context_,
                   agent_,
                   {[this](LookupRequest request) { resolver_.lookup(std::move(request)); },
+                   [this](DeviceLookup lookup) { describe_device(std::move(lookup)); },
                    [this](const LogRecord& record) { log_.write(record); },
                    [this] { after_turn(); }}),
       resolver_(context_.get_executor(),
@@ -80,8 +96,11 @@ Daemon::Daemon(DaemonOptions options, Config config)
                     probe_loop_.deliver(NameLookedUp{id, std::move(result)});
                 }),
       web_(
-          context_, [this] { return make_snapshot(); }, options_.log_level),
-      configured_host_name_(config.host.name) {
+          context_,
+          [this](SnapshotSource::Done done) { make_snapshot(std::move(done)); },
+          options_.log_level),
+      configured_host_name_(config.host.name),
+      control_socket_(config.control.socket) {
     std::signal(SIGPIPE, SIG_IGN);
     if (!options_.listen.empty()) {
         config.web.listen = options_.listen;
@@ -89,11 +108,26 @@ Daemon::Daemon(DaemonOptions options, Config config)
     if (const auto listening = web_.apply(config); !listening) {
         throw std::runtime_error(listening.error());
     }
+    open_control(config);
+    agent_.handle(HostDescribed{detect_virtualization(read_virtualization_evidence())}, now());
     probe_loop_.open(random_identifiers());
     say_what_is_done(config);
 }
 
 Daemon::~Daemon() = default;
+
+/// Where it cannot be had the daemon does without: it is for people, the metrics are not.
+void Daemon::open_control(const Config& config) {
+    const std::string path =
+        config.control.socket.empty() ? default_control_socket() : config.control.socket;
+    if (const auto listening = web_.open_control(path); !listening) {
+        log_.write({LogLevel::warning,
+                    fmt::format("no control socket, so reachctl cannot ask this daemon: {}",
+                                listening.error()),
+                    {},
+                    {}});
+    }
+}
 
 void Daemon::say_what_is_done(const Config& config) {
     const auto& sockets = probe_loop_.echo_sockets();
@@ -132,10 +166,34 @@ void Daemon::run() {
     resolver_.stop();
 }
 
-std::shared_ptr<const Snapshot> Daemon::make_snapshot() {
-    auto snapshot = std::make_shared<Snapshot>(agent_.snapshot(now()));
+void Daemon::make_snapshot(SnapshotSource::Done done) {
+    snapshot_waiters_.push_back(std::move(done));
+    if (snapshot_waiters_.size() == 1) {
+        extend_snapshot();
+    }
+}
+
+/// Part by part, so that what comes in meanwhile need not wait for all of it.
+void Daemon::extend_snapshot() {
+    const auto snapshot = agent_.extend_snapshot(draft_, peers_per_snapshot_part, now());
+    if (!snapshot) {
+        boost::asio::post(context_, [this] { extend_snapshot(); });
+        return;
+    }
     snapshot->sockets = probe_loop_.sockets();
-    return snapshot;
+    for (const auto& done : std::exchange(snapshot_waiters_, {})) {
+        done(snapshot);
+    }
+}
+
+/// May wait for the kernel's lock on all devices, so the web loop does it.
+void Daemon::describe_device(DeviceLookup lookup) {
+    web_.post([this, lookup = std::move(lookup)] {
+        DeviceDescribed event{read_device_facts(lookup.index, lookup.name), lookup.generation};
+        boost::asio::post(context_, [this, event = std::move(event)]() mutable {
+            probe_loop_.deliver(std::move(event));
+        });
+    });
 }
 
 void Daemon::after_turn() {
@@ -244,6 +302,12 @@ void Daemon::finish_reload(LoadedConfig loaded) {
         if (loaded.config->host.name != configured_host_name_) {
             log_.write({LogLevel::warning,
                         "host.name has changed: that needs a restart, the old one stays",
+                        reloaded_message,
+                        {}});
+        }
+        if (loaded.config->control.socket != control_socket_) {
+            log_.write({LogLevel::warning,
+                        "control.socket has changed: that needs a restart, the old one stays",
                         reloaded_message,
                         {}});
         }

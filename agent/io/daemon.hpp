@@ -43,6 +43,7 @@ class Daemon {
     /// Verdicts so far and peers: when they change, so does the status line.
     using StatusBasis = std::pair<std::uint64_t, std::size_t>;
 
+    void open_control(const Config& config);
     void say_what_is_done(const Config& config);
     void wait_for_signal();
     void begin_reload();
@@ -51,7 +52,9 @@ class Daemon {
     void after_turn();
     void begin_stop();
     void feed_watchdog(Duration period);
-    std::shared_ptr<const Snapshot> make_snapshot();
+    void make_snapshot(SnapshotSource::Done done);
+    void extend_snapshot();
+    void describe_device(DeviceLookup lookup);
 
     DaemonOptions options_;
     JournalLog log_;
@@ -65,6 +68,9 @@ class Daemon {
     Resolver resolver_;
     WebLoop web_;
     std::string configured_host_name_;
+    std::string control_socket_;  ///< as configured
+    Agent::SnapshotDraft draft_;
+    std::vector<SnapshotSource::Done> snapshot_waiters_;
     StatusBasis status_basis_{};
     MonoTime status_told_at_{};
     bool ready_ = false;

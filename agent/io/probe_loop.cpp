@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -102,6 +103,9 @@ std::vector<SocketSnapshot> ProbeLoop::sockets() const {
 void ProbeLoop::turn() {
     read_ = now();
     agent_.observe(read_);
+    if (!netlink_->caught_up()) {
+        agent_.handle(NetlinkPending{}, read_);  // lest our own delay looks like silence
+    }
     for (const auto& socket : echo_sockets_) {
         // What is still in the socket may answer a probe that is out of time; in a flood of what
         // is not ours the clock must go on all the same.
@@ -131,6 +135,9 @@ void ProbeLoop::perform() {
     }
     for (LookupRequest& request : actions_.lookups) {
         hooks_.lookup(std::move(request));
+    }
+    for (DeviceLookup& lookup : actions_.device_lookups) {
+        hooks_.describe_device(std::move(lookup));
     }
     for (const LogRecord& record : actions_.logs) {
         hooks_.log(record);
@@ -217,6 +224,10 @@ void ProbeLoop::on_datagram(ByteView datagram) {
 
 void ProbeLoop::on_overrun() {
     agent_.handle(NetlinkOverran{}, read_);
+}
+
+void ProbeLoop::on_request_failed() {
+    agent_.handle(DumpRequestFailed{}, read_);
 }
 
 void ProbeLoop::on_truncated() {

@@ -19,7 +19,8 @@ namespace reachd {
 
 /// What the loop cannot do by itself.
 struct ProbeLoopHooks {
-    std::function<void(LookupRequest)> lookup;  ///< answered later by NameLookedUp
+    std::function<void(LookupRequest)> lookup;          ///< answered later by NameLookedUp
+    std::function<void(DeviceLookup)> describe_device;  ///< answered later by DeviceDescribed
     std::function<void(const LogRecord&)> log;
     std::function<void()> after_turn;  ///< the turn's work is done, the next one is scheduled
 };
@@ -72,6 +73,7 @@ class ProbeLoop final : private EchoSink, private NetlinkSink {
     void on_datagram(ByteView datagram) override;
     void on_overrun() override;
     void on_truncated() override;
+    void on_request_failed() override;
 
     void turn();
     void drain_netlink();

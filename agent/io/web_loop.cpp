@@ -32,6 +32,10 @@ Result<void, std::string> WebLoop::apply(const Config& config) {
     return listening;
 }
 
+Result<void, std::string> WebLoop::open_control(const std::string& path) {
+    return server_.listen_control(path);
+}
+
 void WebLoop::start() {
     thread_ = std::thread([this] {
         // Signals are the probe loop's business.
@@ -58,8 +62,8 @@ void WebLoop::stop() {
 /// Over to the probe loop, and back with the snapshot.
 void WebLoop::request(Done done) {
     boost::asio::post(probe_loop_, [this, done = std::move(done)]() mutable {
-        post([done = std::move(done), snapshot = make_snapshot_()]() mutable {
-            done(std::move(snapshot));
+        make_snapshot_([this, done = std::move(done)](auto snapshot) {
+            post([done, snapshot = std::move(snapshot)]() mutable { done(std::move(snapshot)); });
         });
     });
 }

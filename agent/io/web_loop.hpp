@@ -20,8 +20,8 @@ namespace reachd {
 
 class WebLoop final : private SnapshotSource {
   public:
-    /// Makes a snapshot; called on the probe loop.
-    using MakeSnapshot = std::function<std::shared_ptr<const Snapshot>()>;
+    /// Makes a snapshot and calls `done` with it, now or later; called on the probe loop, both.
+    using MakeSnapshot = std::function<void(Done done)>;
 
     WebLoop(boost::asio::io_context& probe_loop, MakeSnapshot make, LogLevel level);
     ~WebLoop() override;  ///< stops
@@ -30,6 +30,9 @@ class WebLoop final : private SnapshotSource {
 
     /// Listens where the configuration says, all or nothing. Before start(), or on the web loop.
     [[nodiscard]] Result<void, std::string> apply(const Config& config);
+
+    /// The control socket; without it the daemon runs all the same. Before start().
+    [[nodiscard]] Result<void, std::string> open_control(const std::string& path);
 
     void start();
     /// Closes all connections and joins the thread. From the probe loop's thread.

@@ -11,12 +11,11 @@
 #include <utility>
 
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/ip/address.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core/basic_stream.hpp>
 #include <boost/beast/core/buffers_suffix.hpp>
 #include <boost/beast/core/error.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/parser.hpp>
@@ -26,6 +25,8 @@
 #include "common/io/system_clock.hpp"
 #include "exporters/http_message.hpp"
 #include "exporters/io/gzip_stream.hpp"
+#include "exporters/status_json.hpp"
+#include "exporters/topology_json.hpp"
 
 namespace reachd {
 namespace {
@@ -33,21 +34,16 @@ namespace {
 namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = boost::beast::http;
-using asio::ip::tcp;
 using boost::system::error_code;
+using HttpStream = beast::basic_stream<asio::generic::stream_protocol>;
 
 // Enough for a usual request; an idle connection holds no more.
 constexpr std::size_t idle_buffer_bytes = 512;
 // Compressed output is collected up to this size before it is sent.
 constexpr std::size_t gzip_part_bytes = std::size_t{16} * 1024;
+// What the compressor is given of a document at a time.
+constexpr std::size_t document_part_bytes = std::size_t{64} * 1024;
 constexpr std::size_t linger_part_bytes = std::size_t{4} * 1024;
-
-bool is_loopback(asio::ip::address address) {
-    if (address.is_v6() && address.to_v6().is_v4_mapped()) {
-        address = asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6());
-    }
-    return address.is_loopback();
-}
 
 bool is_malformed(const error_code& error) {
     return error.category() == http::make_error_code(http::error::bad_method).category() &&
@@ -60,8 +56,9 @@ bool is_malformed(const error_code& error) {
 
 class BeastSession final : public HttpSession, public std::enable_shared_from_this<BeastSession> {
   public:
-    BeastSession(tcp::socket socket, HttpSessionHost& host)
+    BeastSession(HttpSocket socket, HttpClient client, HttpSessionHost& host)
         : host_(host),
+          client_(client),
           stream_(std::move(socket)),
           wait_timer_(stream_.get_executor()),
           // The parser must see one byte more than the limit to know that it is exceeded.
@@ -86,16 +83,25 @@ class BeastSession final : public HttpSession, public std::enable_shared_from_th
     void on_header(const error_code& error);
     void handle_request();
     void route_request(std::string_view method, HttpRoute route);
-    void answer_front_page();
+    bool may_see(HttpRoute route) const;
+    void route_large(HttpRoute route);
 
     void await_snapshot(HttpRoute route, Duration timeout);
     void on_snapshot(HttpRoute route, std::shared_ptr<const Snapshot> snapshot);
-    void on_snapshot_timeout(SnapshotCache::Ticket ticket, Duration timeout);
+    void on_snapshot_timeout(HttpRoute route, SnapshotCache::Ticket ticket, Duration timeout);
 
     void answer(HttpHead head, std::string body);
     void answer_text(unsigned status, std::string body, std::string_view fields = {});
+    void answer_error(HttpRoute route,
+                      unsigned status,
+                      std::string_view message,
+                      std::string_view remedy,
+                      std::string_view fields = {});
     void refuse(unsigned status, std::string body);
     void start_exposition(std::shared_ptr<const Snapshot> snapshot);
+    void answer_document(HttpRoute route, const Snapshot& snapshot);
+    void begin_parts(const HttpHead& head);
+    std::string_view next_block();
     void send_part();
     void write(asio::const_buffer payload, asio::const_buffer tail, Next next);
     void write_some();
@@ -107,11 +113,11 @@ class BeastSession final : public HttpSession, public std::enable_shared_from_th
     void on_rest(const error_code& error, std::size_t size);
 
     HttpSessionHost& host_;
-    beast::tcp_stream stream_;
+    HttpClient client_;
+    HttpStream stream_;
     asio::steady_timer wait_timer_;
     beast::flat_buffer buffer_;
     std::optional<http::request_parser<http::empty_body>> parser_;
-    bool local_client_ = false;
     bool closed_ = false;
 
     // The request being answered.
@@ -119,6 +125,7 @@ class BeastSession final : public HttpSession, public std::enable_shared_from_th
     bool head_only_ = false;
     bool gzip_accepted_ = false;
     bool chunked_ = false;
+    std::string if_none_match_;
     SnapshotCache::Ticket ticket_ = 0;
     MonoTime answer_begin_{};
 
@@ -127,7 +134,9 @@ class BeastSession final : public HttpSession, public std::enable_shared_from_th
     std::string head_;
     std::string body_;
     std::string chunk_size_;
-    std::optional<PrometheusText> text_;
+    std::optional<PrometheusText> text_;  ///< what is sent in parts: this or the document
+    std::string document_;
+    std::size_t document_sent_ = 0;
     std::optional<GzipStream> gzip_;
     std::optional<beast::buffers_suffix<Parts>> unwritten_;
     Next next_ = Next::end;
@@ -149,11 +158,6 @@ void BeastSession::guarded(Handler handler) {
 
 void BeastSession::start() {
     guarded([this] {
-        error_code error;
-        // Answers are written whole; waiting for more to send would only delay them.
-        stream_.socket().set_option(tcp::no_delay(true), error);
-        const auto client = stream_.socket().remote_endpoint(error);
-        local_client_ = !error && is_loopback(client.address());
         parser_.emplace();
         read_header();
     });
@@ -236,6 +240,11 @@ void BeastSession::handle_request() {
          ++field) {
         gzip_accepted_ = gzip_accepted_ || accepts_gzip(field->value());
     }
+    if_none_match_.clear();
+    for (auto [field, end] = request.equal_range(http::field::if_none_match); field != end;
+         ++field) {
+        if_none_match_.append(",").append(field->value());
+    }
     if (http_1_1 && request.count(http::field::host) != 1) {
         refuse(400, "an HTTP/1.1 request needs one Host field\n");
         return;
@@ -249,38 +258,76 @@ void BeastSession::handle_request() {
     route_request(method, route);
 }
 
+bool BeastSession::may_see(HttpRoute route) const {
+    switch (client_) {
+        case HttpClient::remote: return !is_for_this_host(route) || host_.options().open;
+        case HttpClient::loopback:
+        case HttpClient::control: return true;
+        case HttpClient::stranger: return false;
+    }
+    return false;
+}
+
 void BeastSession::route_request(std::string_view method, HttpRoute route) {
-    if (route == HttpRoute::unknown) {
-        answer_text(404, "no such page; there are /metrics, /healthz and /readyz\n");
+    if (!may_see(route)) {
+        if (client_ == HttpClient::stranger) {
+            // Whatever was asked for, it is answered as the API does.
+            answer_error(HttpRoute::api_unknown,
+                         403,
+                         "not allowed to use the control socket",
+                         "be root, or join the group that the socket belongs to");
+        } else {
+            answer_error(
+                route, 403, "this page is for clients on this host", "web.open lets others see it");
+        }
+        return;
+    }
+    if (route == HttpRoute::unknown || route == HttpRoute::api_unknown) {
+        answer_error(route,
+                     404,
+                     "no such page",
+                     "there are /metrics, /healthz, /readyz, /api/v1/status and /api/v1/topology");
         return;
     }
     if (method != "GET" && method != "HEAD") {
-        answer_text(405, "only GET and HEAD are served\n", "Allow: GET, HEAD\r\n");
+        answer_error(
+            route, 405, "only GET and HEAD are served", "use one of them", "Allow: GET, HEAD\r\n");
         return;
     }
     switch (route) {
         case HttpRoute::metrics:
-            if (host_.admit_scrape(*this)) {
-                await_snapshot(route, limits().snapshot_timeout);
-            } else {
-                answer_text(
-                    503, "too many answers to /metrics are under way\n", "Retry-After: 1\r\n");
-            }
-            return;
+        case HttpRoute::api_status:
+        case HttpRoute::api_topology: route_large(route); return;
         case HttpRoute::healthy:
         case HttpRoute::ready: await_snapshot(route, limits().health_timeout); return;
-        case HttpRoute::front_page: answer_front_page(); return;
+        case HttpRoute::front_page:
+            answer({.content_type = "text/html; charset=utf-8", .fields = front_page_fields},
+                   front_page(host_.version()));
+            return;
+        case HttpRoute::api_unknown:
         case HttpRoute::unknown: return;
     }
 }
 
-void BeastSession::answer_front_page() {
-    if (!local_client_ && !host_.options().open) {
-        answer_text(403, "this page is for clients on this host; web.open lets others see it\n");
+/// What can be megabytes: few of them at once.
+void BeastSession::route_large(HttpRoute route) {
+    const auto parameter = first_parameter(parser_->get().target());
+    if (is_api(route) && parameter) {
+        answer_error(route,
+                     400,
+                     fmt::format("unknown parameter '{}'", *parameter),
+                     "this page takes no parameters");
         return;
     }
-    answer({.content_type = "text/html; charset=utf-8", .fields = front_page_fields},
-           front_page(host_.version()));
+    if (!host_.admit_scrape(*this)) {
+        answer_error(route,
+                     503,
+                     "too many large answers are under way",
+                     "ask again in a second",
+                     "Retry-After: 1\r\n");
+        return;
+    }
+    await_snapshot(route, limits().snapshot_timeout);
 }
 
 void BeastSession::await_snapshot(HttpRoute route, Duration timeout) {
@@ -289,31 +336,37 @@ void BeastSession::await_snapshot(HttpRoute route, Duration timeout) {
     });
     wait_timer_.expires_after(timeout);
     wait_timer_.async_wait(
-        [self = shared_from_this(), ticket = ticket_, timeout](const error_code&) {
-            self->guarded([&] { self->on_snapshot_timeout(ticket, timeout); });
+        [self = shared_from_this(), route, ticket = ticket_, timeout](const error_code&) {
+            self->guarded([&] { self->on_snapshot_timeout(route, ticket, timeout); });
         });
 }
 
-void BeastSession::on_snapshot_timeout(SnapshotCache::Ticket ticket, Duration timeout) {
+void BeastSession::on_snapshot_timeout(HttpRoute route,
+                                       SnapshotCache::Ticket ticket,
+                                       Duration timeout) {
     // Also entered when the timer was cancelled: the ticket tells whether it still counts.
     if (ticket_ != ticket) {
         return;
     }
     host_.snapshots().cancel(std::exchange(ticket_, 0));
-    answer_text(503,
-                fmt::format("the probe loop has not answered for {} s\n",
-                            std::chrono::duration_cast<std::chrono::seconds>(timeout).count()));
+    answer_error(route,
+                 503,
+                 fmt::format("the probe loop has not answered for {} s",
+                             std::chrono::duration_cast<std::chrono::seconds>(timeout).count()),
+                 "see the journal of reachd");
 }
 
 void BeastSession::on_snapshot(HttpRoute route, std::shared_ptr<const Snapshot> snapshot) {
     ticket_ = 0;
     wait_timer_.cancel();
     if (!snapshot) {
-        answer_text(503, "the probe loop gives no snapshot\n");
+        answer_error(route, 503, "the probe loop gives no snapshot", "see the journal of reachd");
         return;
     }
     switch (route) {
         case HttpRoute::metrics: start_exposition(std::move(snapshot)); return;
+        case HttpRoute::api_status:
+        case HttpRoute::api_topology: answer_document(route, *snapshot); return;
         case HttpRoute::healthy: answer_text(200, "ok\n"); return;
         case HttpRoute::ready: {
             const auto missing = missing_for_ready(*snapshot);
@@ -325,12 +378,27 @@ void BeastSession::on_snapshot(HttpRoute route, std::shared_ptr<const Snapshot> 
             return;
         }
         case HttpRoute::front_page:
+        case HttpRoute::api_unknown:
         case HttpRoute::unknown: return;
     }
 }
 
 void BeastSession::answer_text(unsigned status, std::string body, std::string_view fields) {
     answer({.status = status, .fields = fields}, std::move(body));
+}
+
+/// In the form of the page that was asked for.
+void BeastSession::answer_error(HttpRoute route,
+                                unsigned status,
+                                std::string_view message,
+                                std::string_view remedy,
+                                std::string_view fields) {
+    if (is_api(route)) {
+        answer({.status = status, .content_type = "application/json", .fields = fields},
+               http_error_json(message, remedy));
+    } else {
+        answer_text(status, fmt::format("{}; {}\n", message, remedy), fields);
+    }
 }
 
 /// Answers a request that could not be understood, or that must not be followed by another.
@@ -342,8 +410,10 @@ void BeastSession::refuse(unsigned status, std::string body) {
 
 void BeastSession::answer(HttpHead head, std::string body) {
     host_.answered(head.status);
-    head.framing = HttpFraming::length;
-    head.content_length = body.size();
+    if (head.framing != HttpFraming::none) {
+        head.framing = HttpFraming::length;
+        head.content_length = body.size();
+    }
     head.keep_alive = keep_alive_;
     head_ = http_head(head, now().wall);
     body_ = head_only_ ? std::string() : std::move(body);
@@ -353,25 +423,64 @@ void BeastSession::answer(HttpHead head, std::string body) {
 }
 
 void BeastSession::start_exposition(std::shared_ptr<const Snapshot> snapshot) {
-    HttpHead head{.content_type = "text/plain; version=0.0.4; charset=utf-8",
-                  .framing = chunked_ ? HttpFraming::chunked : HttpFraming::close,
-                  .keep_alive = keep_alive_,
-                  .gzip = gzip_accepted_,
-                  .fields = "Vary: Accept-Encoding\r\n"};
-    host_.answered(head.status);
-    head_ = http_head(head, now().wall);
+    if (!head_only_) {
+        text_.emplace(std::move(snapshot), host_.exposition_extras());
+        host_.add_series_dropped(text_->series_dropped());
+    }
+    begin_parts({.content_type = "text/plain; version=0.0.4; charset=utf-8",
+                 .gzip = gzip_accepted_,
+                 .fields = "Vary: Accept-Encoding\r\n"});
+}
+
+/// A page of the API: whole, with its length, or compressed in parts.
+void BeastSession::answer_document(HttpRoute route, const Snapshot& snapshot) {
+    const auto etag = fmt::format("\"{}\"", snapshot.sequence);
+    const auto fields =
+        fmt::format("ETag: {}\r\nCache-Control: no-cache\r\nVary: Accept-Encoding\r\n", etag);
+    if (etag_matches(if_none_match_, etag)) {
+        answer({.status = 304, .content_type = {}, .framing = HttpFraming::none, .fields = fields},
+               {});
+        return;
+    }
+    auto document = route == HttpRoute::api_status ? status_json(snapshot, host_.agent_figures())
+                                                   : topology_json(snapshot);
+    const HttpHead head{
+        .content_type = "application/json", .gzip = gzip_accepted_, .fields = fields};
+    if (!gzip_accepted_) {
+        answer(head, std::move(document));
+        return;
+    }
+    document_ = std::move(document);
+    document_sent_ = 0;
+    begin_parts(head);
+}
+
+/// Begins an answer whose length is not known before its end.
+void BeastSession::begin_parts(const HttpHead& head) {
+    auto framed = head;
+    framed.framing = chunked_ ? HttpFraming::chunked : HttpFraming::close;
+    framed.keep_alive = keep_alive_;
+    host_.answered(framed.status);
+    head_ = http_head(framed, now().wall);
     chunk_size_.clear();
     answer_begin_ = mono_now();
     if (head_only_) {
         write({}, {}, keep_alive_ ? Next::request : Next::end);
         return;
     }
-    text_.emplace(std::move(snapshot), host_.exposition_extras());
-    host_.add_series_dropped(text_->series_dropped());
-    if (gzip_accepted_) {
+    if (framed.gzip) {
         gzip_.emplace();
     }
     send_part();
+}
+
+std::string_view BeastSession::next_block() {
+    if (text_) {
+        return text_->next_block();
+    }
+    const auto block = std::string_view(document_).substr(document_sent_, document_part_bytes);
+    document_sent_ += block.size();
+    return block;
 }
 
 /// Renders and writes the next part; the one before is out by now.
@@ -385,13 +494,13 @@ void BeastSession::send_part() {
     if (gzip_) {
         body_.clear();
         while (!last && body_.size() < gzip_part_bytes) {
-            const auto block = text_->next_block();
+            const auto block = next_block();
             last = block.empty();
             last ? gzip_->finish(body_) : gzip_->add(block, body_);
         }
         payload = body_;
     } else {
-        payload = text_->next_block();
+        payload = next_block();
         last = payload.empty();
     }
     auto next = Next::part;
@@ -438,7 +547,12 @@ void BeastSession::on_written(const error_code& error, std::size_t size) {
     }
     unwritten_->consume(size);
     if (beast::buffer_bytes(*unwritten_) > 0) {
-        write_some();
+        // A document is one write; a reader of a byte a second would hold it for ever.
+        if (mono_now() - answer_begin_ > limits().response_timeout) {
+            close();
+        } else {
+            write_some();
+        }
         return;
     }
     head_.clear();
@@ -461,6 +575,7 @@ void BeastSession::end_answer() {
     gzip_.reset();
     unwritten_.reset();
     std::string().swap(body_);
+    std::string().swap(document_);
 }
 
 /// Ends the connection in good order: says that nothing follows, waits for the client to see it.
@@ -468,7 +583,7 @@ void BeastSession::linger() {
     host_.changed(*this, HttpSessionState::waiting);
     parser_.reset();
     error_code error;
-    stream_.socket().shutdown(tcp::socket::shutdown_send, error);
+    stream_.socket().shutdown(asio::socket_base::shutdown_send, error);
     if (error) {
         close();
         return;
@@ -498,8 +613,10 @@ void BeastSession::on_rest(const error_code& error, std::size_t size) {
 
 }  // namespace
 
-std::shared_ptr<HttpSession> make_http_session(tcp::socket socket, HttpSessionHost& host) {
-    return std::make_shared<BeastSession>(std::move(socket), host);
+std::shared_ptr<HttpSession> make_http_session(HttpSocket socket,
+                                               HttpClient client,
+                                               HttpSessionHost& host) {
+    return std::make_shared<BeastSession>(std::move(socket), client, host);
 }
 
 }  // namespace reachd

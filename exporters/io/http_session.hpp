@@ -7,18 +7,22 @@
 #include <memory>
 #include <string_view>
 
-#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
 
 #include "common/time.hpp"
 #include "exporters/io/snapshot_cache.hpp"
 #include "exporters/prometheus_text.hpp"
+#include "exporters/status_json.hpp"
 
 namespace reachd {
 
 /// Every bound of the HTTP server, with its reason.
 struct HttpLimits {
     std::uint32_t connections = 256;
-    /// Answers to /metrics under way at once; each holds a snapshot and a compressor.
+    /// On the control socket, and apart: the operator gets in when the network is not to be had.
+    std::uint32_t control_connections = 16;
+    /// Large answers (/metrics and those of the API) under way at once, on each of the two; each
+    /// holds a snapshot or a document, and a compressor.
     std::uint32_t scrapes = 16;
     /// Request line and fields together.
     std::uint32_t header_bytes = std::uint32_t{16} * 1024;
@@ -50,15 +54,23 @@ struct HttpLimits {
 };
 
 struct HttpOptions {
-    bool open = false;  ///< web.open: the front page is for everyone, not only for this host
+    bool open = false;  ///< web.open: front page and API are for everyone, not only for this host
     HttpLimits limits;
+};
+
+/// Who is at the other end of a connection.
+enum class HttpClient : std::uint8_t {
+    remote,
+    loopback,  ///< over TCP, from this host
+    control,   ///< over the control socket
+    stranger,  ///< over the control socket, and not one of those whom it is for
 };
 
 /// What the server may close first when it needs room, and what it must not.
 enum class HttpSessionState : std::uint8_t {
     waiting,   ///< for a request, or for the client to go
     working,   ///< on a short answer
-    scraping,  ///< on an answer to /metrics
+    scraping,  ///< on a large answer: /metrics, the API
 };
 inline constexpr std::size_t http_session_state_count = 3;
 
@@ -72,6 +84,7 @@ class HttpSession {
 
     /// The server's own note about where it keeps this session.
     struct Place {
+        bool control = false;  ///< among those of the control socket
         HttpSessionState state = HttpSessionState::waiting;
         MonoTime since{};
         std::list<std::shared_ptr<HttpSession>>::iterator position{};
@@ -97,10 +110,15 @@ class HttpSessionHost {
     virtual void failed(std::string_view what) = 0;
 
     virtual ExpositionExtras exposition_extras() = 0;
+    virtual AgentFigures agent_figures() = 0;
     virtual void add_series_dropped(std::uint64_t series) = 0;
 };
 
-std::shared_ptr<HttpSession> make_http_session(boost::asio::ip::tcp::socket socket,
+/// A socket of any family of streams: what is compiled for one serves all.
+using HttpSocket = boost::asio::generic::stream_protocol::socket;
+
+std::shared_ptr<HttpSession> make_http_session(HttpSocket socket,
+                                               HttpClient client,
                                                HttpSessionHost& host);
 
 }  // namespace reachd

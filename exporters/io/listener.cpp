@@ -30,7 +30,7 @@ Result<tcp::acceptor, error_code> open_at(boost::asio::io_context& loop,
         acceptor.set_option(boost::asio::ip::v6_only(families == Families::as_given), error);
     }
     if (!error) {
-        share_port(acceptor, sharing == PortSharing::accepted);
+        share_port(acceptor.native_handle(), sharing == PortSharing::accepted);
         acceptor.bind(endpoint, error);
     }
     if (!error) {
@@ -76,10 +76,10 @@ Result<tcp::acceptor, error_code> open_listener(boost::asio::io_context& loop,
     return open_at(loop, {address, endpoint.port}, Families::as_given, sharing);
 }
 
-void share_port(tcp::acceptor& acceptor, bool shared) {
+void share_port(int listener, bool shared) {
     const int value = shared ? 1 : 0;
     // Where it fails, the bind that depends on it fails too and tells the reason.
-    setsockopt(acceptor.native_handle(), SOL_SOCKET, SO_REUSEPORT, &value, sizeof(value));
+    setsockopt(listener, SOL_SOCKET, SO_REUSEPORT, &value, sizeof(value));
 }
 
 }  // namespace reachd

@@ -35,6 +35,7 @@ Result<boost::asio::ip::tcp::acceptor, boost::system::error_code> open_listener(
     boost::asio::io_context& loop, const HttpEndpoint& endpoint, PortSharing sharing);
 
 /// Lets a successor listen on the same port for the moment of a hand-over, or no longer.
-void share_port(boost::asio::ip::tcp::acceptor& acceptor, bool shared);
+/// `listener`: the descriptor of a TCP socket.
+void share_port(int listener, bool shared);
 
 }  // namespace reachd

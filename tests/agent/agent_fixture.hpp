@@ -50,13 +50,12 @@ struct KernelTables {
             for (const LinkFacts& link : links) {
                 answer = answer + new_link(link, NLM_F_MULTI, request.sequence);
             }
-        } else {
-            const Family family =
-                request.kind == DumpKind::ipv4_routes ? Family::ipv4 : Family::ipv6;
-            for (const RouteFacts& route : routes) {
-                if (route.family == family) {
-                    answer = answer + new_route(route, NLM_F_MULTI, request.sequence);
-                }
+        }
+        for (const RouteFacts& route : routes) {
+            const DumpKind table =
+                route.family == Family::ipv4 ? DumpKind::ipv4_routes : DumpKind::ipv6_routes;
+            if (request.kind == table) {
+                answer = answer + new_route(route, NLM_F_MULTI, request.sequence);
             }
         }
         return answer + dump_done(request.sequence);
@@ -142,6 +141,7 @@ class AgentWorld {
 
     std::vector<EchoRequest> requests;
     std::vector<LookupRequest> lookups;
+    std::vector<DeviceLookup> device_lookups;
     std::vector<LogRecord> logs;
 
     void silence() {
@@ -355,6 +355,9 @@ class AgentWorld {
                 agent.handle(event, now);
             });
         }
+        std::move(actions_.device_lookups.begin(),
+                  actions_.device_lookups.end(),
+                  std::back_inserter(device_lookups));
         std::move(actions_.logs.begin(), actions_.logs.end(), std::back_inserter(logs));
         actions_.clear();
     }

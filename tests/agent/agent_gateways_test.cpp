@@ -110,7 +110,7 @@ TEST_CASE("a change of the gateway is followed at once", "[agent]") {
     world.kernel.routes.clear();
     world.tell(del_route(default_route("10.0.0.1", 2)));
     CHECK(world.who().empty());
-    CHECK(world.agent.next_deadline() == mono_never);
+    CHECK(world.agent.next_deadline() > world.now.mono);  // nothing that is due now
 }
 
 TEST_CASE("other routes change nothing for the gateway", "[agent]") {
@@ -161,7 +161,7 @@ TEST_CASE("no gateways when they are not wanted", "[agent]") {
     CHECK(world.who().empty());
     world.tell(new_route(default_route("10.0.0.1", 2, 5)));
     CHECK(world.who().empty());
-    CHECK(world.agent.next_deadline() == mono_never);
+    CHECK(world.agent.next_deadline() > world.now.mono);  // nothing that is due now
 }
 
 TEST_CASE("a gateway may be a configured peer of another name", "[agent]") {

@@ -38,7 +38,7 @@ TEST_CASE("an agent without peers is ready, idle and whole", "[agent]") {
     CHECK(snapshot.topology_synced);
     CHECK(snapshot.host.name == "testhost");
     CHECK(snapshot.taken.mono == world.now.mono);
-    CHECK(world.agent.next_deadline() == mono_never);
+    CHECK(world.agent.next_deadline() > world.now.mono + 1s);  // counters of links, at times
     CHECK(world.agent.status_line() == "0 peers: 0 up, 0 down, 0 unknown");
     CHECK(world.agent.snapshot(world.now).sequence > snapshot.sequence);
     CHECK(world.logs.empty());
@@ -383,6 +383,80 @@ TEST_CASE("the zone of a link-local peer is its device", "[agent]") {
     world.run(2s);
     CHECK(world.last_request("fe80::1").target.destination.scope() == IfIndex{5});
     CHECK(world.row("ll").peer.up == true);
+}
+
+TEST_CASE("a snapshot made in parts is the one made at once", "[agent]") {
+    std::vector<PeerConfig> peers;
+    for (int i = 0; i < 50; ++i) {
+        peers.push_back(peer_config("p" + std::to_string(i), "10.0.0." + std::to_string(i + 1)));
+    }
+    AgentWorld world(config_of(peers));
+    world.run(5s);
+    const Snapshot whole = world.snapshot();
+    Agent::SnapshotDraft draft;
+    std::shared_ptr<Snapshot> parted;
+    int parts = 0;
+    while (!parted) {
+        parted = world.agent.extend_snapshot(draft, 7, world.now);
+        ++parts;
+    }
+    CHECK(parts == 8);
+    check_consistent(*parted);
+    REQUIRE(parted->peers.size() == whole.peers.size());
+    CHECK(parted->rtt_buckets == whole.rtt_buckets);
+    for (std::size_t i = 0; i < whole.probes.size(); ++i) {
+        CHECK(parted->peers[i].identity == whole.peers[i].identity);
+        CHECK(parted->probes[i].counters.sent == whole.probes[i].counters.sent);
+    }
+    CHECK(parted->sequence == whole.sequence + 1);
+    CHECK_FALSE(draft.snapshot);
+}
+
+TEST_CASE("a snapshot in the making survives peers that come and go", "[agent]") {
+    std::vector<PeerConfig> peers;
+    for (int i = 0; i < 20; ++i) {
+        peers.push_back(peer_config("p" + std::to_string(i), "10.0.0." + std::to_string(i + 1)));
+    }
+    AgentWorld world(config_of(peers));
+    world.run(2s);
+    Agent::SnapshotDraft draft;
+    std::shared_ptr<Snapshot> made;
+    for (std::size_t part = 0; !made; ++part) {
+        REQUIRE(part < peers.size());  // it ends although the peers never rest
+        made = world.agent.extend_snapshot(draft, 5, world.now);
+        peers[part].name += "x";
+        world.reload(config_of(peers));
+        world.run(100ms);
+    }
+    check_consistent(*made);
+    CHECK(made->peers.size() == peers.size());
+}
+
+TEST_CASE("hardware is described, and the host's role follows its guests", "[agent]") {
+    AgentWorld world({}, {{{.index = 2, .name = "eno1"}}});
+    world.run(1s);
+    REQUIRE(world.device_lookups.size() == 1);
+    const DeviceLookup lookup = world.device_lookups.front();
+    CHECK(lookup.name == "eno1");
+    world.handle(DeviceDescribed{{lookup.index, "mlx5_core", 25'000, false}, lookup.generation});
+    world.handle(HostDescribed{{"kvm", false}});
+    Snapshot snapshot = world.snapshot();
+    REQUIRE(snapshot.devices.size() == 1);
+    CHECK(snapshot.devices.front().driver == "mlx5_core");
+    CHECK(snapshot.host.role == HostRole::guest);
+    CHECK(snapshot.host.virtualization == "kvm");
+    REQUIRE(snapshot.topology != nullptr);
+    REQUIRE(snapshot.topology->links.size() == 1);
+    CHECK(snapshot.link_counters.size() == 1);
+    CHECK_FALSE(snapshot.last_change);
+
+    world.tell(new_link({.index = 9, .name = "vnet0", .kind = "veth"}));
+    world.run(100ms);
+    snapshot = world.snapshot();
+    REQUIRE(snapshot.last_change);
+    CHECK(snapshot.last_change->device == "vnet0");
+    REQUIRE_FALSE(world.messages().empty());
+    CHECK(world.messages().back().find("link vnet0: appeared") == 0);
 }
 
 }  // namespace reachd::test

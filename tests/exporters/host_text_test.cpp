@@ -8,6 +8,7 @@
 
 #include "exporters/metric_catalog.hpp"
 #include "exporters/own_families.hpp"
+#include "exporters/topology_view.hpp"
 #include "tests/exporters/sample_snapshot.hpp"
 
 using namespace reachd;
@@ -54,16 +55,22 @@ TEST_CASE("every family of the host and the agent has its place, used or not") {
         const bool is_of_peers =
             (row.group == MetricGroup::peers && row.metric != Metric::peers) ||
             (row.group == MetricGroup::probes && row.metric != Metric::host_rtt);
+        const bool is_of_interfaces =
+            row.group == MetricGroup::interfaces && row.metric != Metric::interfaces;
         CAPTURE(row.name);
         CHECK((text.find(family_header(row.metric)) != std::string::npos) ==
-              (!is_own && !is_of_peers));
+              (!is_own && !is_of_peers && !is_of_interfaces));
     }
 }
 
 TEST_CASE("host labels are escaped, and left out where they are empty") {
     Snapshot snapshot;
-    snapshot.host = {"h\"v\\1\n", {{"zone", ""}, {"rack", "r\"1"}}};
-    CHECK(has_line(text_of(snapshot), R"(reachd_host_info{host="h\"v\\1\n",rack="r\"1"} 1)"));
+    snapshot.host = {"h\"v\\1\n", {{"zone", ""}, {"rack", "r\"1"}}, HostRole::guest, ""};
+    CHECK(has_line(text_of(snapshot),
+                   R"(reachd_host_info{host="h\"v\\1\n",role="guest",rack="r\"1"} 1)"));
+    snapshot.host = {"h", {}, HostRole::hypervisor, "none"};
+    CHECK(has_line(text_of(snapshot),
+                   R"(reachd_host_info{host="h",role="hypervisor",virtualization="none"} 1)"));
 }
 
 TEST_CASE("a histogram without edges is one bucket") {
@@ -88,4 +95,17 @@ TEST_CASE("peers are counted by kind") {
     CHECK(has_line(text, "reachd_peers{kind=\"host\"} 0"));
     CHECK(has_line(text, "reachd_peers{kind=\"gateway\"} 1"));
     CHECK(has_line(text, "reachd_peers{kind=\"guest\"} 1"));
+}
+
+TEST_CASE("interfaces are counted by kind, with and without a topology") {
+    const auto text = text_of(test::sample_snapshot());
+    CHECK(has_line(text, "reachd_interfaces{kind=\"physical\"} 1"));
+    CHECK(has_line(text, "reachd_interfaces{kind=\"vf\"} 1"));
+    CHECK(has_line(text, "reachd_interfaces{kind=\"macvtap\"} 0"));
+    CHECK(has_line(text, "reachd_interfaces{kind=\"other\"} 1"));
+    const auto empty = text_of({});
+    for (std::size_t kind = 0; kind < interface_kind_count; ++kind) {
+        const auto name = std::string(to_text(static_cast<InterfaceKind>(kind)));
+        CHECK(has_line(empty, "reachd_interfaces{kind=\"" + name + "\"} 0"));
+    }
 }

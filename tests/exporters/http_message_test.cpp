@@ -26,7 +26,8 @@ TEST_CASE("anything else has no route") {
                                "/metrics/",
                                "/Metrics",
                                "//metrics",
-                               "/api/v1/status",
+                               "/api",
+                               "/apiv1/status",
                                "/../metrics",
                                "/%6detrics",
                                "metrics",
@@ -35,6 +36,48 @@ TEST_CASE("anything else has no route") {
         CAPTURE(target);
         CHECK(http_route(target) == HttpRoute::unknown);
     }
+}
+
+TEST_CASE("the API has routes of its own, also where nothing is") {
+    CHECK(http_route("/api/v1/status") == HttpRoute::api_status);
+    CHECK(http_route("/api/v1/topology?x") == HttpRoute::api_topology);
+    CHECK(http_route("/api/v1/status/") == HttpRoute::api_unknown);
+    CHECK(http_route("/api/v2/status") == HttpRoute::api_unknown);
+    CHECK(http_route("/api/") == HttpRoute::api_unknown);
+    CHECK(is_api(HttpRoute::api_unknown));
+    CHECK_FALSE(is_api(HttpRoute::front_page));
+    CHECK(is_for_this_host(HttpRoute::front_page));
+    CHECK(is_for_this_host(HttpRoute::api_status));
+    CHECK_FALSE(is_for_this_host(HttpRoute::metrics));
+    CHECK_FALSE(is_for_this_host(HttpRoute::healthy));
+}
+
+TEST_CASE("the first parameter of a query is found") {
+    CHECK_FALSE(first_parameter("/x").has_value());
+    CHECK_FALSE(first_parameter("/x?").has_value());
+    CHECK_FALSE(first_parameter("/x?&&#a=1").has_value());
+    CHECK(first_parameter("/x?a") == "a");
+    CHECK(first_parameter("/x?&a=b&c") == "a");
+    CHECK(first_parameter("/x?=b") == "");
+    CHECK(first_parameter("/x?a?b=c") == "a?b");
+}
+
+TEST_CASE("errors are JSON that nobody can break out of") {
+    CHECK(http_error_json("no", "mend") ==
+          "{\"error\":{\"message\":\"no\",\"remedy\":\"mend\"}}\n");
+    CHECK(http_error_json("a\"b\\c", "\n\x01\xff") ==
+          R"({"error":{"message":"a\"b\\c","remedy":"\\n\\x01\\xff"}})"
+          "\n");
+}
+
+TEST_CASE("validators are compared weakly") {
+    CHECK(etag_matches("\"7\"", "\"7\""));
+    CHECK(etag_matches("\"6\", W/\"7\"", "\"7\""));
+    CHECK(etag_matches("*", "\"7\""));
+    CHECK_FALSE(etag_matches("", "\"7\""));
+    CHECK_FALSE(etag_matches("7", "\"7\""));
+    CHECK_FALSE(etag_matches("\"77\"", "\"7\""));
+    CHECK_FALSE(etag_matches("w/\"7\"", "\"7\""));
 }
 
 TEST_CASE("gzip is welcome by name, by alias and by the star") {
@@ -111,6 +154,14 @@ TEST_CASE("a head says how its body ends") {
     CHECK(closing.find("Transfer-Encoding") == std::string::npos);
     CHECK(closing.find("Content-Length") == std::string::npos);
     CHECK(closing.find("Connection: close\r\n") != std::string::npos);
+
+    const auto bare =
+        http_head({.status = 304, .content_type = {}, .framing = HttpFraming::none}, time);
+    CHECK(bare ==
+          "HTTP/1.1 304 Not Modified\r\n"
+          "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
+          "X-Content-Type-Options: nosniff\r\n"
+          "\r\n");
 }
 
 TEST_CASE("readiness says what is missing") {

@@ -123,13 +123,15 @@ Snapshot many_peers(std::size_t count) {
 
 }  // namespace
 
-TEST_CASE("every line that has a peer equals prometheus-cpp's, after the rounding of numbers") {
+TEST_CASE(
+    "every line that has a peer or an interface equals prometheus-cpp's, after the rounding of "
+    "numbers") {
     const auto snapshot = many_peers(40);
     std::ostringstream reference;
     prometheus::TextSerializer().Serialize(reference, test::reference_families(snapshot));
     const auto expected = by_family(reference.str());
     const auto actual = by_family(render(snapshot));
-    REQUIRE(expected.size() == 14);
+    REQUIRE(expected.size() == 24);
     for (const auto& [name, lines] : expected) {
         CAPTURE(name);
         REQUIRE(actual.count(name) == 1);
@@ -261,7 +263,7 @@ TEST_CASE("buckets are cumulative and end with the count") {
 }
 
 TEST_CASE("the number of series is the number of sample lines") {
-    for (const std::uint64_t limit : {0U, 1U, 60U, 75U, 100U, 200U, 1000U, 100000U}) {
+    for (const std::uint64_t limit : {0U, 1U, 60U, 75U, 100U, 110U, 200U, 1000U, 100000U}) {
         CAPTURE(limit);
         auto snapshot = many_peers(10);
         snapshot.series_limit = limit;
@@ -303,6 +305,29 @@ TEST_CASE("a limit below the host's own series keeps those and no peer") {
     PrometheusText limited(std::make_shared<const Snapshot>(snapshot), {});
     CHECK(has_line(text,
                    fmt::format("reachd_series_dropped_total {}", 1000 + limited.series_dropped())));
+}
+
+TEST_CASE("interfaces come before peers, and the limit is spent on them first") {
+    auto snapshot = many_peers(2);
+    snapshot.series_limit = 1;
+    PrometheusText host_only(std::make_shared<const Snapshot>(snapshot), {});
+    const InterfaceRows interfaces(snapshot);
+
+    snapshot.series_limit = host_only.series() + interfaces.series();
+    auto text = render(snapshot);
+    CHECK(text.find("device=\"vx1\"") != std::string::npos);
+    CHECK(text.find("peer=\"") == std::string::npos);
+
+    snapshot.series_limit -= 1;
+    text = render(snapshot);
+    CHECK(text.find("device=\"vx1\"") == std::string::npos);
+    CHECK(text.find("device=\"bond0.20\"") != std::string::npos);
+    // Still counted as an interface: the limit hides series, not interfaces.
+    CHECK(has_line(text, "reachd_interfaces{kind=\"vxlan\"} 1"));
+
+    snapshot.series_limit = 0;
+    text = render(snapshot);
+    CHECK(text.rfind("reachd_bridge_port_state{") < text.find("reachd_peer_up{peer=\"web"));
 }
 
 TEST_CASE("families of prometheus-cpp are part of the answer and of the count") {

@@ -1,6 +1,6 @@
-// The per-peer families of a snapshot as prometheus-cpp knows them: the reference that the
-// product's own writer is compared with, in values by a test and in time by a benchmark. Written
-// without a look at how the product does it, and not meant to be fast.
+// The families of peers and interfaces of a snapshot as prometheus-cpp knows them: the reference
+// that the product's own writer is compared with, in values by a test and in time by a benchmark.
+// Written without a look at how the product does it, and not meant to be fast.
 #pragma once
 
 #include <cmath>
@@ -144,9 +144,128 @@ inline void add_probe_families(std::vector<prometheus::MetricFamily>& families,
     families.push_back(std::move(jitter));
 }
 
-/// Every family that has lines for each peer, in the order of the catalogue.
+inline std::string reference_kind(const Snapshot& snapshot, const Link& link) {
+    for (const auto& device : snapshot.devices) {
+        if (device.index == link.index && device.virtual_function) {
+            return "vf";
+        }
+    }
+    switch (link.kind) {
+        case LinkKind::physical: return "physical";
+        case LinkKind::bridge: return "bridge";
+        case LinkKind::veth: return "veth";
+        case LinkKind::tap: return "tap";
+        case LinkKind::macvtap: return "macvtap";
+        case LinkKind::vlan: return "vlan";
+        case LinkKind::vxlan: return "vxlan";
+        case LinkKind::bond: return "bond";
+        case LinkKind::openvswitch: return "ovs";
+        case LinkKind::loopback:
+        case LinkKind::tun:
+        case LinkKind::macvlan:
+        case LinkKind::ipvlan:
+        case LinkKind::geneve:
+        case LinkKind::gre:
+        case LinkKind::team:
+        case LinkKind::vrf:
+        case LinkKind::dummy:
+        case LinkKind::ifb:
+        case LinkKind::wireguard:
+        case LinkKind::other: return "other";
+    }
+    return "";
+}
+
+inline const Link* reference_bridge(const Snapshot& snapshot, const Link& link) {
+    for (const auto& other : snapshot.topology->links) {
+        if (other->index == link.master && other->kind == LinkKind::bridge) {
+            return other.get();
+        }
+    }
+    return nullptr;
+}
+
+inline ReferenceLabels reference_info_labels(const Snapshot& snapshot, const Link& link) {
+    ReferenceLabels labels{{"device", link.name}, {"kind", reference_kind(snapshot, link)}};
+    for (const auto& device : snapshot.devices) {
+        if (device.index == link.index && !device.driver.empty()) {
+            labels.push_back({"driver", device.driver});
+        }
+    }
+    if (link.mac) {
+        labels.push_back({"mac", link.mac->to_string()});
+    }
+    if (const Link* bridge = reference_bridge(snapshot, link)) {
+        labels.push_back({"bridge", bridge->name});
+    }
+    return labels;
+}
+
+inline void add_port_states(prometheus::MetricFamily& family,
+                            const Snapshot& snapshot,
+                            const Link& link) {
+    const Link* bridge = reference_bridge(snapshot, link);
+    if (bridge == nullptr || !link.port) {
+        return;
+    }
+    for (const auto* state : {"disabled", "listening", "learning", "forwarding", "blocking"}) {
+        add_value(family,
+                  {{"bridge", bridge->name}, {"device", link.name}, {"state", state}},
+                  to_text(link.port->state) == state ? 1 : 0);
+    }
+}
+
+inline void add_link_counters(std::vector<prometheus::MetricFamily>& families,
+                              const Snapshot& snapshot) {
+    constexpr std::pair<Metric, std::uint64_t LinkCounters::*> counters[]{
+        {Metric::interface_receive_errors, &LinkCounters::receive_errors},
+        {Metric::interface_transmit_errors, &LinkCounters::transmit_errors},
+        {Metric::interface_receive_drops, &LinkCounters::receive_drops},
+        {Metric::interface_transmit_drops, &LinkCounters::transmit_drops}};
+    for (const auto& [metric, counter] : counters) {
+        auto family = reference_family(metric);
+        for (std::size_t i = 0; i < snapshot.link_counters.size(); ++i) {
+            if (snapshot.link_counters[i]) {
+                add_value(family,
+                          {{"device", snapshot.topology->links[i]->name}},
+                          static_cast<double>((*snapshot.link_counters[i]).*counter));
+            }
+        }
+        families.push_back(std::move(family));
+    }
+}
+
+/// For names that are there once only.
+inline void add_interface_families(std::vector<prometheus::MetricFamily>& families,
+                                   const Snapshot& snapshot) {
+    auto info = reference_family(Metric::interface_info);
+    auto admin_up = reference_family(Metric::interface_admin_up);
+    auto up = reference_family(Metric::interface_up);
+    auto mtu = reference_family(Metric::interface_mtu);
+    auto carrier = reference_family(Metric::interface_carrier_changes);
+    auto ports = reference_family(Metric::bridge_port_state);
+    for (const auto& link : snapshot.topology->links) {
+        const ReferenceLabels device{{"device", link->name}};
+        add_value(info, reference_info_labels(snapshot, *link), 1);
+        add_value(admin_up, device, link->admin_up ? 1 : 0);
+        add_value(up, device, link->is_up() ? 1 : 0);
+        add_value(mtu, device, link->mtu_bytes);
+        add_value(carrier, device, link->carrier_changes);
+        add_port_states(ports, snapshot, *link);
+    }
+    for (auto* family : {&info, &admin_up, &up, &mtu, &carrier}) {
+        families.push_back(std::move(*family));
+    }
+    add_link_counters(families, snapshot);
+    families.push_back(std::move(ports));
+}
+
+/// Every family that has lines for each interface or peer, in the order of the answer.
 inline std::vector<prometheus::MetricFamily> reference_families(const Snapshot& snapshot) {
     std::vector<prometheus::MetricFamily> families;
+    if (snapshot.topology) {
+        add_interface_families(families, snapshot);
+    }
     add_peer_families(families, snapshot);
     add_probe_families(families, snapshot);
     return families;

@@ -96,11 +96,99 @@ inline void add_engine(Snapshot& snapshot) {
     snapshot.sockets = {{"icmp4", 4'194'304}, {"netlink", 16'777'216}};
 }
 
+/// Appends a link with the next index, not yet counted.
+inline Link& add_link(TopologySnapshot& topology, const std::string& name, LinkKind kind) {
+    auto link = std::make_shared<Link>();
+    link->index = static_cast<IfIndex>(topology.links.size() + 1);
+    link->generation = topology.links.size() + 100;
+    link->name = name;
+    link->kind = kind;
+    link->oper_state = OperState::up;
+    link->admin_up = true;
+    link->carrier = true;
+    link->mtu_bytes = 1500;
+    topology.links.push_back(link);
+    return *link;
+}
+
+inline MacAddress mac_of(std::uint8_t last) {
+    return MacAddress({0x52, 0x54, 0x00, 0xab, 0xcd, last});
+}
+
+/// A hypervisor's links: a NIC (2) and a vNIC (5) in a bridge (4), a virtual function (3), and one
+/// of each kind that has something of its own to show.
+inline std::shared_ptr<TopologySnapshot> sample_topology() {
+    auto topology = std::make_shared<TopologySnapshot>();
+    auto& loopback = add_link(*topology, "lo", LinkKind::loopback);
+    loopback.oper_state = OperState::unknown;
+    loopback.mtu_bytes = 65'536;
+    auto& nic = add_link(*topology, "eno1", LinkKind::physical);
+    nic.mac = mac_of(2);
+    nic.master = static_cast<IfIndex>(4);
+    nic.port = BridgePort{PortState::forwarding, false};
+    nic.mtu_bytes = 9000;
+    nic.carrier_changes = 3;
+    auto& function = add_link(*topology, "eno1v0", LinkKind::physical);
+    function.mac = mac_of(3);
+    function.oper_state = OperState::down;
+    function.carrier = false;
+    auto& bridge = add_link(*topology, "br0", LinkKind::bridge);
+    bridge.mac = mac_of(2);
+    bridge.bridge = {
+        .vlan_filtering = true, .stp = true, .forward_delay_centiseconds = 1550, .default_pvid = 1};
+    auto& guest = add_link(*topology, R"(vn"0\x1b)", LinkKind::tap);
+    guest.mac = mac_of(5);
+    guest.master = bridge.index;
+    guest.port = BridgePort{PortState::blocking, true};
+    auto& veth = add_link(*topology, "véth6", LinkKind::veth);
+    veth.lower = static_cast<IfIndex>(3);
+    veth.lower_namespace = 2;
+    veth.admin_up = false;
+    veth.oper_state = OperState::down;
+    add_link(*topology, "bond0", LinkKind::bond).detail = 4;
+    auto& vlan = add_link(*topology, "bond0.20", LinkKind::vlan);
+    vlan.lower = static_cast<IfIndex>(7);
+    vlan.detail = 20;
+    add_link(*topology, "vx1", LinkKind::vxlan).detail = 16'777'215;
+
+    topology->addresses = {{bridge.index, *IpAddress::parse("10.77.0.2"), 24, 0},
+                           {bridge.index, *IpAddress::parse("2001:db8::2"), 64, 0},
+                           {vlan.index, *IpAddress::parse("10.20.0.1"), 32, 0}};
+    topology->vlans = {{guest.index, {{1, 1, true, true}, {100, 199, false, false}}}};
+    topology->virtual_functions = {
+        {nic.index,
+         {{0, mac_of(3), 20, VirtualFunction::LinkPolicy::enable, true, false},
+          {1, std::nullopt, 0, VirtualFunction::LinkPolicy::automatic, false, true}}}};
+    topology->default_gateways = {{"10.77.0.1", "br0", 100}, {"fe80::1%br0", "br0", 1024}};
+    topology->ipv4_routes = 12;
+    topology->ipv6_routes = 7;
+    topology->neighbours = 33;
+    topology->fdb_entries = 44;
+    return topology;
+}
+
+inline void add_topology(Snapshot& snapshot) {
+    snapshot.topology = sample_topology();
+    snapshot.link_counters.resize(snapshot.topology->links.size());
+    snapshot.link_counters[0] = LinkCounters{};
+    snapshot.link_counters[1] = LinkCounters{1, 2, 3, 18'446'744'073'709'551'615U};
+    snapshot.link_counters[4] = LinkCounters{.receive_drops = 9};
+    snapshot.devices = {{static_cast<IfIndex>(2), "mlx5_core", 25'000, false},
+                        {static_cast<IfIndex>(3), "iavf", 0, true}};
+    snapshot.last_change = TopologyChangeSnapshot{
+        WallTime(std::chrono::milliseconds(1'700'000'002'500)), R"(vn"0\x1b)", "joined bridge br0"};
+}
+
 inline Snapshot sample_snapshot() {
     Snapshot snapshot;
     snapshot.sequence = 42;
-    snapshot.host = {"hv1", {{"zone", "z1"}, {"owner", "\"ops\"\n"}}};
+    snapshot.taken = {MonoTime(std::chrono::milliseconds(500'250)),
+                      WallTime(std::chrono::milliseconds(1'700'000'400'042))};
+    snapshot.started = {MonoTime(std::chrono::milliseconds(100'000)),
+                        WallTime(std::chrono::milliseconds(1'699'999'999'792))};
+    snapshot.host = {"hv1", {{"zone", "z1"}, {"owner", "\"ops\"\n"}}, HostRole::hypervisor, "kvm"};
     add_odd_peers(snapshot);
+    add_topology(snapshot);
     add_engine(snapshot);
     snapshot.netlink.messages = {{"newlink", 12}, {"delroute", 1}};
     snapshot.netlink.overruns = 1;

@@ -23,7 +23,14 @@ namespace {
 
 using Bytes = std::vector<std::uint8_t>;
 
-constexpr Topology::Limits limits{.links = 32, .default_routes = 8};
+constexpr Topology::Limits limits{.links = 32,
+                                  .addresses = 16,
+                                  .neighbours = 16,
+                                  .fdb_entries = 16,
+                                  .routes = 24,
+                                  .default_routes = 8,
+                                  .vlan_ranges = 64,
+                                  .virtual_functions = 8};
 
 void check_message(const NetlinkMessage& message) {
     if (const auto* link = std::get_if<LinkChanged>(&message.body)) {
@@ -45,22 +52,75 @@ void read_only(ByteView datagram) {
     ENSURE(messages <= datagram.size() / sizeof(nlmsghdr) + 1);
 }
 
-void check_model(const Topology& topology) {
+void check_links(const Topology& topology) {
     const auto links = topology.links();
     ENSURE(links.size() == topology.link_count());
     ENSURE(links.size() <= limits.links);
+    std::size_t vlan_ranges = 0;
+    bool filters = false;
     for (const auto& link : links) {
-        ENSURE(topology.name_of(link.index) == link.name);
-        if (const auto owner = topology.index_of(link.name)) {
-            ENSURE(topology.name_of(*owner) == link.name);
+        ENSURE(topology.link(link->index) == link);
+        ENSURE(topology.name_of(link->index) == link->name);
+        if (const auto owner = topology.index_of(link->name)) {
+            ENSURE(topology.name_of(*owner) == link->name);
         }
+        vlan_ranges += topology.vlans_of(link->index).size();
+        filters = filters || (link->kind == LinkKind::bridge && link->bridge.vlan_filtering);
     }
+    ENSURE(topology.filters_vlans() == filters);
+    ENSURE(filters || vlan_ranges == 0);
+    ENSURE(vlan_ranges <= limits.vlan_ranges);
+}
+
+void check_routes(const Topology& topology) {
+    const auto routes = topology.routes();
+    ENSURE(routes.size() ==
+           topology.route_count(Family::ipv4) + topology.route_count(Family::ipv6));
+    const auto defaults = std::count_if(
+        routes.begin(), routes.end(), [](const Route& route) { return route.prefix_length == 0; });
+    ENSURE(static_cast<std::size_t>(defaults) <= limits.default_routes);
+    ENSURE(routes.size() - static_cast<std::size_t>(defaults) <= limits.routes);
     const auto gateways = topology.default_gateways();
     ENSURE(gateways.size() <= limits.default_routes * next_hops_max);
     for (std::size_t i = 1; i < gateways.size(); ++i) {
         ENSURE(gateways[i - 1].metric <= gateways[i].metric);
         ENSURE(!(gateways[i - 1] == gateways[i]));
     }
+}
+
+/// What is shown agrees with what is answered.
+void check_snapshot(const Topology& topology) {
+    const auto snapshot = topology.snapshot();
+    ENSURE(snapshot->links == topology.links());
+    ENSURE(snapshot->addresses.size() == topology.address_count());
+    for (const auto& address : snapshot->addresses) {
+        const auto of_device = topology.addresses_of(address.device);
+        ENSURE(std::count(of_device.begin(), of_device.end(), address) == 1);
+    }
+    for (const auto& port : snapshot->vlans) {
+        ENSURE(topology.vlans_of(port.port) == port.ranges);
+    }
+    std::size_t functions = 0;
+    for (const auto& of_device : snapshot->virtual_functions) {
+        ENSURE(topology.link(of_device.physical_function) != nullptr);
+        functions += of_device.functions.size();
+    }
+    ENSURE(functions <= limits.virtual_functions);
+    ENSURE(topology.has_virtual_functions() == (functions != 0));
+    ENSURE(snapshot->default_gateways.size() == topology.default_gateways().size());
+    ENSURE(snapshot->ipv4_routes == topology.route_count(Family::ipv4));
+    ENSURE(snapshot->neighbours == topology.neighbour_count());
+    ENSURE(snapshot->fdb_entries == topology.fdb_count());
+}
+
+void check_model(const Topology& topology) {
+    check_links(topology);
+    check_routes(topology);
+    ENSURE(topology.address_count() <= limits.addresses);
+    ENSURE(topology.neighbour_count() <= limits.neighbours);
+    ENSURE(topology.neighbours().size() == topology.neighbour_count());
+    ENSURE(topology.fdb_count() <= limits.fdb_entries);
+    check_snapshot(topology);
 }
 
 class Story {
@@ -88,8 +148,9 @@ class Story {
         sync_.on_datagram(bytes, now_);
     }
 
-    void check() const {
-        check_model(sync_.topology());
+    void check() const { check_model(sync_.topology()); }
+
+    void check_deadline() const {
         ENSURE(sync_.next_deadline() == mono_never || sync_.next_deadline() - now_.mono < minute);
     }
 
@@ -100,6 +161,12 @@ class Story {
         now_.mono += time;
         now_.wall += time;
         sync_.advance(now_);
+        for (const auto& change : sync_.take_changes(now_.mono)) {
+            ENSURE(change.facts.size() <= TopologyChange::facts_max);
+            ENSURE(!change.facts.empty());
+            ENSURE(!describe(change).empty());
+            ENSURE(change.time.mono <= now_.mono);
+        }
     }
 
     void ask() {
@@ -139,11 +206,13 @@ void tell(ByteView input) {
             const auto bytes = input.first(std::min<std::size_t>(argument, input.size()));
             input = input.subspan(bytes.size());
             story.datagram(Bytes(bytes.begin(), bytes.end()), (operation & 1U) != 0);
+            story.check();
         } else {
             story.step(operation, argument);
         }
-        story.check();
+        story.check_deadline();
     }
+    story.check();
 }
 
 }  // namespace

@@ -82,6 +82,34 @@ class RulesFindWhatTheyAreFor(unittest.TestCase):
         self.assertEqual(include("probes/a.cpp", '"../common/a.hpp"'), ["layer-law"])
         self.assertEqual(include("probes/a.cpp", '"tests/a.hpp"'), ["layer-law"])
 
+    def test_a_layer_in_a_layer(self):
+        def include(path, header):
+            return found(path, f"#include {header}\n")
+
+        self.assertEqual(rules.layer_of("agent/ctl/a.cpp"), "agent/ctl")
+        self.assertEqual(rules.layer_of("agent/ctlx.cpp"), "agent")
+        self.assertTrue(rules.in_io("agent/ctl/io/a.cpp"))
+        self.assertTrue(rules.is_main("agent/ctl/main.cpp"))
+        self.assertTrue(rules.is_core("agent/ctl/a.cpp"))
+        self.assertEqual(include("agent/ctl/a.cpp", '"agent/ctl/b.hpp"'), [])
+        self.assertEqual(include("agent/ctl/a.cpp", '"common/b.hpp"'), [])
+        self.assertEqual(include("agent/ctl/a.cpp", "<nlohmann/json.hpp>"), [])
+        self.assertEqual(include("agent/ctl/io/a.cpp", '"common/io/b.hpp"'), [])
+        self.assertEqual(include("agent/ctl/io/a.cpp", "<sys/socket.h>"), [])
+        self.assertEqual(include("agent/ctl/main.cpp", '"agent/ctl/io/b.hpp"'), [])
+        for path, header in (("agent/ctl/a.cpp", '"agent/b.hpp"'),
+                             ("agent/ctl/a.cpp", '"exporters/b.hpp"'),
+                             ("agent/ctl/io/a.cpp", '"agent/io/b.hpp"'),
+                             ("agent/ctl/a.cpp", '"agent/ctl/io/b.hpp"'),
+                             ("agent/ctl/a.cpp", "<sys/socket.h>"),
+                             ("agent/a.cpp", '"agent/ctl/b.hpp"'),
+                             ("agent/io/a.cpp", '"agent/ctl/io/b.hpp"')):
+            with self.subTest(path, header=header):
+                self.assertEqual(include(path, header), ["layer-law"])
+        self.assertEqual(found("agent/ctl/a.cpp", "std::getenv(x);\n"), ["io-law"])
+        missing = rules.check_tests_exist(["agent/ctl/a.cpp", "agent/ctl/io/b.cpp"])
+        self.assertEqual([violation.path for violation in missing], ["agent/ctl/a.cpp"])
+
     def test_io_law_by_include(self):
         def include(path, header):
             return found(path, f"  #  include {header}\n")

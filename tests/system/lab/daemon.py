@@ -6,13 +6,18 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
+from dataclasses import dataclass
 
-from . import web
+from . import small_buffer, web
 from .metrics import Metrics
 from .network import settle
 
 PORT = 10862
+
+# A wrapper: the kernel's default receive buffers, whatever the daemon asks for.
+WITH_SMALL_BUFFERS = (sys.executable, small_buffer.__file__)
 
 
 def configuration(*peers, interval="1s", timeout="1s", gateways=False, **sections):
@@ -59,11 +64,14 @@ class Daemon:
                  files=None, notify=None, binary=None, ready=True):
         self.namespace = namespace
         number = len(os.listdir(lab.directory))
-        self.directory = os.path.join(lab.directory, f"reachd-{number}")
+        # Short names: the path of a Unix socket has 107 bytes at most.
+        self.directory = os.path.join(lab.directory, f"d{number}")
         os.mkdir(self.directory)
         self.runtime = os.path.join(self.directory, "run")
         os.mkdir(self.runtime)
         os.chmod(self.runtime, 0o777)
+        self.control = os.path.join(self.runtime, "control.sock")
+        self.reachctl_program = os.path.join(lab.binary_dir, "reachctl")
         self.config_path = os.path.join(self.directory, "reachd.json")
         self.write_config(config)
         self.log_path = os.path.join(self.directory, "log")
@@ -106,6 +114,22 @@ class Daemon:
         response = self.get("/metrics", port, **options)
         assert response.status == 200, f"/metrics: {response.status}"
         return Metrics(response.text)
+
+    def api(self, name):
+        """GET /api/v1/NAME as an object."""
+        response = self.get(f"/api/v1/{name}")
+        assert response.status == 200, f"/api/v1/{name}: {response.status} {response.body[:200]}"
+        return json.loads(response.text)
+
+    def reachctl(self, *arguments, **options):
+        """Asks this daemon over its control socket; see run_reachctl()."""
+        return run_reachctl(self.namespace, [*arguments, "--socket", self.control],
+                            options.pop("binary", self.reachctl_program), **options)
+
+    def resident_bytes(self):
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return int(lines["VmRSS"].split()[0]) * 1024
 
     def probe(self, peer, **labels):
         return self.metrics().probe(peer, **labels)
@@ -179,9 +203,45 @@ def run_once(lab, arguments, within=5.0, namespace=None, binary=None, environmen
     return process.returncode, output, errors
 
 
-def copy_for_anyone(lab):
-    """A copy of the binary that an unprivileged user can reach and run."""
-    target = os.path.join(lab.directory, "reachd")
-    shutil.copy(os.path.join(lab.binary_dir, "reachd"), target)
+@dataclass
+class Outcome:
+    """How a program ended."""
+
+    code: int
+    output: str
+    errors: str
+
+    @property
+    def lines(self):
+        return self.output.splitlines()
+
+
+def user_environment(changes=None):
+    """What a user's shell sets for programs that write to people: UTF-8, a terminal with colour."""
+    variables = {name: value for name, value in os.environ.items()
+                 if name not in ("NO_COLOR", "COLUMNS", "LANG", "LANGUAGE")
+                 and not name.startswith("LC_")}
+    return {**variables, "LC_ALL": "C.UTF-8", "TERM": "xterm", **(changes or {})}
+
+
+def run_reachctl(namespace, arguments, binary, wrapper=(), environment=None, within=5.0):
+    """Runs reachctl to its end, its output in a pipe; see user_environment()."""
+    process = namespace.popen([*wrapper, binary, *arguments], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                              env=user_environment(environment))
+    try:
+        output, errors = process.communicate(timeout=within)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise AssertionError(f"reachctl {' '.join(arguments)}: runs longer than {within} s") \
+            from None
+    return Outcome(process.returncode, output.decode(), errors.decode())
+
+
+def copy_for_anyone(lab, program="reachd"):
+    """A copy of a program that an unprivileged user can reach and run."""
+    target = os.path.join(lab.directory, program)
+    shutil.copy(os.path.join(lab.binary_dir, program), target)
     os.chmod(target, 0o755)
     return target

@@ -9,6 +9,7 @@ started here is killed with the test process.
 import contextlib
 import fcntl
 import itertools
+import json
 import os
 import shlex
 import socket
@@ -16,7 +17,7 @@ import struct
 import subprocess
 import time
 
-from . import kernel
+from . import kernel, testing
 
 
 SIOCGIFHWADDR = 0x8927
@@ -91,7 +92,7 @@ class Namespace:
         """Runs a command here to its end; returns its output. Failing is an exception."""
         process = self.popen(command, stdin=subprocess.PIPE if stdin is not None
                              else subprocess.DEVNULL, stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, text=True)
+                             stderr=subprocess.PIPE, text=True, errors="replace")
         try:
             output, errors = process.communicate(stdin, timeout=within)
         except subprocess.TimeoutExpired:
@@ -107,6 +108,14 @@ class Namespace:
     def ip(self, *commands):
         """Several `ip` commands in one process: fast, and the first failure is an exception."""
         self.run("ip -batch -", stdin="\n".join(commands) + "\n")
+
+    def bridge(self, *commands):
+        """Several `bridge` commands in one process."""
+        self.run("bridge -batch -", stdin="\n".join(commands) + "\n")
+
+    def json(self, command):
+        """The output of a command that speaks JSON; none is an empty list."""
+        return json.loads(self.run(command, within=60) or "[]")
 
     def filter(self, hook, *rules):
         """Packet filter rules (nft) on the hook input, output or forward; none: all are removed."""
@@ -132,6 +141,35 @@ class Namespace:
 
     def close(self):
         self.stop_children()
+        os.close(self.descriptor)
+
+
+class Tap:
+    """A tap as a virtual machine holds it: attached, and its frames read by nobody."""
+
+    _TUNSETIFF = 0x400454CA
+    _IFF_TAP, _IFF_NO_PI = 0x2, 0x1000
+
+    def __init__(self, namespace, name):
+        with namespace.inside():
+            self.descriptor = self._open()
+            fcntl.ioctl(self.descriptor, self._TUNSETIFF,
+                        struct.pack("16sH22x", name.encode(), self._IFF_TAP | self._IFF_NO_PI))
+
+    @staticmethod
+    def _open():
+        try:
+            return os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            testing.skip(f"no taps: {error}")
+
+    @classmethod
+    def require(cls):
+        """Skips the test where there are none."""
+        os.close(cls._open())
+
+    def close(self):
+        """A tap that is not persistent goes away with this."""
         os.close(self.descriptor)
 
 

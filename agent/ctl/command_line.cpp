@@ -1,0 +1,315 @@
+#include "agent/ctl/command_line.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "common/log_text.hpp"
+#include "common/nearest.hpp"
+
+namespace reachd::ctl {
+namespace {
+
+using Parsed = Result<Invocation, std::string>;
+
+struct CommandRow {
+    std::string_view name;
+    Command command;
+    std::string_view arguments;  ///< as help shows them; empty: it takes none
+    std::string_view purpose;
+    std::string_view help;
+};
+
+constexpr std::array commands{
+    CommandRow{"status",
+               Command::status,
+               "",
+               "how this host and its peers are, on one screen",
+               "Shows the verdict on this host, every peer that cannot be reached, since when\n"
+               "and why, and in numbers what is well. Exit code 1 when a peer is unreachable.\n"
+               "\n"
+               "Examples:\n"
+               "  reachctl status\n"
+               "  reachctl status --quiet || echo 'see reachctl status'\n"
+               "  reachctl status --json | jq .peers.unreachable\n"},
+    CommandRow{"topology",
+               Command::topology,
+               "[DEVICE...]",
+               "the network devices of this host as a tree",
+               "Shows NICs, bonds, bridges, their ports and the devices of guests: what hangs\n"
+               "on what, its state, speed, addresses, MTU and MAC. DEVICE is a name, or a\n"
+               "pattern such as 'vnet*', and leaves the branches with it. Two names in one\n"
+               "line are the ends of a veth pair.\n"
+               "\n"
+               "Examples:\n"
+               "  reachctl topology\n"
+               "  reachctl topology br0 'vnet1*'\n"
+               "  reachctl topology --json | jq -r '.links[] | select(.up | not) | .name'\n"},
+};
+
+// Of INTERFACE.md, and not here yet.
+constexpr std::array<std::string_view, 9> later_commands{
+    "peers", "guests", "faults", "watch", "reload", "ping", "mtu", "diagnose", "check-config"};
+
+enum class Option : std::uint8_t { all, color, help, json, no_legend, quiet, socket, version };
+
+struct OptionRow {
+    std::string_view name;
+    Option option;
+    std::string_view value;  ///< as help shows it; empty: it takes none
+    bool (*fits)(std::optional<Command>);
+    std::string_view help;
+};
+
+bool fits_all(std::optional<Command> /*command*/) {
+    return true;
+}
+
+bool fits_status(std::optional<Command> command) {
+    return command == Command::status;
+}
+
+constexpr std::array options{
+    OptionRow{"--all", Option::all, "", fits_all, "also what is well or of little interest"},
+    OptionRow{"--no-legend", Option::no_legend, "", fits_all, "without header and footer"},
+    OptionRow{"--quiet", Option::quiet, "", fits_status, "only the exit code"},
+    OptionRow{"--json", Option::json, "", fits_all, "the answer of the daemon's API as it is"},
+    OptionRow{"--color", Option::color, "WHEN", fits_all, "auto (default), always or never"},
+    OptionRow{"--socket", Option::socket, "PATH", fits_all, "control socket of the daemon"},
+    OptionRow{"--help", Option::help, "", fits_all, "this text; after a command, about it"},
+    OptionRow{"--version", Option::version, "", fits_all, "version of this program"},
+};
+
+const CommandRow& row_of(Command command) {
+    return *std::find_if(commands.begin(), commands.end(), [command](const CommandRow& row) {
+        return row.command == command;
+    });
+}
+
+/// Said in so many words: a text could also be taken for the start of an Invocation.
+Parsed failed(std::string why) {
+    return {boost::system::in_place_error, std::move(why)};
+}
+
+std::string did_you_mean(const std::string& near) {
+    return near.empty() ? std::string("; see reachctl --help")
+                        : fmt::format("; did you mean {}?", near);
+}
+
+std::string unknown_command(const std::string& word) {
+    if (std::find(later_commands.begin(), later_commands.end(), word) != later_commands.end()) {
+        return word + ": not available in this version; see reachctl --help";
+    }
+    std::vector<std::string_view> names;
+    names.reserve(commands.size());
+    for (const CommandRow& row : commands) {
+        names.push_back(row.name);
+    }
+    return fmt::format("no command '{}'{}", printable(word), did_you_mean(nearest(word, names)));
+}
+
+std::string unknown_option(const std::string& name) {
+    std::vector<std::string_view> names;
+    names.reserve(options.size());
+    for (const OptionRow& row : options) {
+        names.push_back(row.name);
+    }
+    return fmt::format("no option '{}'{}", printable(name), did_you_mean(nearest(name, names)));
+}
+
+/// Reads arguments from left to right; the first problem ends it.
+class Reader {
+  public:
+    explicit Reader(const std::vector<std::string>& arguments) : arguments_(arguments) {}
+
+    Parsed read();
+
+  private:
+    void read_word(const std::string& word);
+    void read_option(const std::string& argument);
+    void apply(const OptionRow& row, const std::string& value);
+    void check();
+
+    void fail(std::string why) {
+        if (problem_.empty()) {
+            problem_ = std::move(why);
+        }
+    }
+
+    const std::vector<std::string>& arguments_;
+    std::size_t next_ = 0;
+    Invocation result_;
+    std::string problem_;
+};
+
+Parsed Reader::read() {
+    bool options_ended = false;
+    while (next_ < arguments_.size() && problem_.empty()) {
+        const std::string& argument = arguments_[next_++];
+        if (!options_ended && argument == "--") {
+            options_ended = true;
+        } else if (!options_ended && argument.size() > 1 && argument[0] == '-') {
+            read_option(argument);
+        } else {
+            read_word(argument);
+        }
+    }
+    if (problem_.empty()) {
+        check();
+    }
+    if (!problem_.empty()) {
+        return failed(problem_);
+    }
+    return {boost::system::in_place_value, std::move(result_)};
+}
+
+void Reader::read_word(const std::string& word) {
+    if (result_.command) {
+        result_.words.push_back(word);
+        return;
+    }
+    for (const CommandRow& row : commands) {
+        if (word == row.name) {
+            result_.command = row.command;
+            return;
+        }
+    }
+    fail(unknown_command(word));
+}
+
+void Reader::read_option(const std::string& argument) {
+    const auto equals = argument.find('=');
+    const std::string name = argument == "-h" ? "--help" : argument.substr(0, equals);
+    const auto* const row =
+        std::find_if(options.begin(), options.end(), [&](const OptionRow& option) {
+            return name == option.name;
+        });
+    if (row == options.end()) {
+        fail(unknown_option(name));
+        return;
+    }
+    std::string value;
+    if (row->value.empty()) {
+        if (equals != std::string::npos) {
+            fail(name + " takes no value");
+        }
+    } else if (equals != std::string::npos) {
+        value = argument.substr(equals + 1);
+    } else if (next_ < arguments_.size()) {
+        value = arguments_[next_++];
+    }
+    if (!row->value.empty() && value.empty()) {
+        fail(fmt::format("{} wants a value: {}={}", name, name, row->value));
+    }
+    if (problem_.empty()) {
+        apply(*row, value);
+    }
+}
+
+void Reader::apply(const OptionRow& row, const std::string& value) {
+    switch (row.option) {
+        case Option::all: result_.all = true; return;
+        case Option::color:
+            if (const auto wish = parse_colour_wish(value)) {
+                result_.colour = *wish;
+            } else {
+                fail(fmt::format("--color={}: want auto, always or never", printable(value)));
+            }
+            return;
+        case Option::help: result_.help = true; return;
+        case Option::json: result_.json = true; return;
+        case Option::no_legend: result_.no_legend = true; return;
+        case Option::quiet: result_.quiet = true; return;
+        case Option::socket: result_.socket = value; return;
+        case Option::version: result_.version = true; return;
+    }
+}
+
+/// What only the whole line can tell.
+void Reader::check() {
+    if (result_.help || result_.version) {
+        return;
+    }
+    if (!result_.command) {
+        fail("which command? See reachctl --help");
+        return;
+    }
+    const auto& row = row_of(*result_.command);
+    if (row.arguments.empty() && !result_.words.empty()) {
+        fail(fmt::format("{} takes no words, such as '{}'", row.name, printable(result_.words[0])));
+    } else if (result_.quiet && !fits_status(result_.command)) {
+        fail(fmt::format("--quiet is not for {}; see reachctl {} --help", row.name, row.name));
+    } else if (result_.json && !result_.words.empty()) {
+        fail(fmt::format("--json is the whole of {}, without words such as '{}'",
+                         row.name,
+                         printable(result_.words[0])));
+    }
+}
+
+std::string options_text(std::optional<Command> command) {
+    std::string text;
+    for (const OptionRow& row : options) {
+        if (command && !row.fits(command)) {
+            continue;
+        }
+        const auto name =
+            row.value.empty() ? std::string(row.name) : fmt::format("{}={}", row.name, row.value);
+        text += fmt::format("  {:<15}  {}", name, row.help);
+        if (!command && !row.fits(std::nullopt)) {
+            text += " (status)";
+        }
+        text += "\n";
+        if (row.option == Option::socket) {
+            text += fmt::format("  {:<15}  (default {})\n", "", default_control_socket);
+        }
+    }
+    return text;
+}
+
+}  // namespace
+
+Parsed parse_command_line(const std::vector<std::string>& arguments) {
+    return Reader(arguments).read();
+}
+
+std::string help_text(std::optional<Command> command) {
+    constexpr std::string_view ending =
+        "Exit codes: 0 well; 1 what was asked for is unhealthy; 2 wrong usage;\n"
+        "3 no daemon to talk to. Errors go to stderr.\n";
+    if (command) {
+        const auto& row = row_of(*command);
+        return fmt::format("Usage: reachctl {}{}{} [OPTION...]\n\n{}\nOptions:\n{}\n{}",
+                           row.name,
+                           row.arguments.empty() ? "" : " ",
+                           row.arguments,
+                           row.help,
+                           options_text(command),
+                           ending);
+    }
+    std::string text =
+        "Usage: reachctl COMMAND [OPTION...]\n\n"
+        "Asks the reachd of this host how the network is. For root and the group reachd.\n\n"
+        "Commands:\n";
+    for (const CommandRow& row : commands) {
+        text += fmt::format("  {:<9} {:<11}  {}\n", row.name, row.arguments, row.purpose);
+    }
+    text += fmt::format(
+        "\nOptions, before or after the command:\n{}"
+        "\nExamples:\n"
+        "  reachctl status\n"
+        "  reachctl topology 'vnet*'\n"
+        "  reachctl status --json | jq .healthy\n\n{}",
+        options_text(std::nullopt),
+        ending);
+    return text;
+}
+
+std::string version_text(std::string_view version,
+                         std::string_view revision,
+                         std::string_view compiler) {
+    return fmt::format("reachctl {} ({}, {})", version, revision, compiler);
+}
+
+}  // namespace reachd::ctl

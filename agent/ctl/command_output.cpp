@@ -1,0 +1,130 @@
+#include "agent/ctl/command_output.hpp"
+
+#include <utility>
+
+#include <fmt/core.h>
+
+#include "agent/ctl/json_view.hpp"
+#include "agent/ctl/status_report.hpp"
+#include "agent/ctl/status_text.hpp"
+#include "agent/ctl/topology_report.hpp"
+#include "agent/ctl/topology_text.hpp"
+
+namespace reachd::ctl {
+namespace {
+
+ViewOptions view_of(const Invocation& invocation) {
+    return {.all = invocation.all, .legend = !invocation.no_legend};
+}
+
+Output not_understood(const std::string& problem) {
+    return {.text = {},
+            .error = fmt::format("the answer of reachd is not understood: {}; reachd and reachctl "
+                                 "of one version go together: systemctl restart reachd",
+                                 problem),
+            .exit_code = exit_no_daemon};
+}
+
+std::string with_line_end(const std::string& body) {
+    return !body.empty() && body.back() == '\n' ? body : body + "\n";
+}
+
+Output status_output(const Invocation& invocation,
+                     const std::string& body,
+                     const Terminal& terminal) {
+    const auto report = parse_status(body);
+    if (!report) {
+        return not_understood(report.error());
+    }
+    Output output;
+    output.exit_code = report->healthy ? exit_well : exit_ill;
+    if (invocation.quiet) {
+        return output;
+    }
+    output.text =
+        invocation.json ? with_line_end(body) : status_text(*report, view_of(invocation), terminal);
+    return output;
+}
+
+Output topology_output(const Invocation& invocation,
+                       const std::string& body,
+                       const Terminal& terminal) {
+    const auto report = parse_topology(body);
+    if (!report) {
+        return not_understood(report.error());
+    }
+    Output output;
+    // A tree that may be wrong is nothing to rely on.
+    output.exit_code = report->synced ? exit_well : exit_ill;
+    if (invocation.json) {
+        output.text = with_line_end(body);
+        return output;
+    }
+    auto text = topology_text(*report, invocation.words, view_of(invocation), terminal);
+    if (!text) {
+        return {.text = {}, .error = text.error(), .exit_code = exit_usage};
+    }
+    output.text = std::move(*text);
+    return output;
+}
+
+/// "message; remedy" of an error of the API, or what can be said without.
+std::string refusal_text(unsigned status, const std::string& body) {
+    if (const auto document = JsonDocument::parse(body)) {
+        if (const auto error = (*document)->root().object("error")) {
+            const auto message = error->text("message").value_or("");
+            const auto remedy = error->text("remedy").value_or("");
+            if (!message.empty()) {
+                return remedy.empty() ? message : fmt::format("{}; {}", message, remedy);
+            }
+        }
+    }
+    return fmt::format("HTTP status {}", status);
+}
+
+}  // namespace
+
+std::string_view page_of(Command command) {
+    switch (command) {
+        case Command::status: return "/api/v1/status";
+        case Command::topology: return "/api/v1/topology";
+    }
+    return "";
+}
+
+Output command_output(const Invocation& invocation,
+                      unsigned status,
+                      const std::string& body,
+                      const Terminal& terminal) {
+    constexpr unsigned ok = 200;
+    constexpr unsigned not_found = 404;
+    if (status == not_found) {
+        return not_understood(fmt::format("it knows no {}", page_of(*invocation.command)));
+    }
+    if (status != ok) {
+        return {.text = {},
+                .error = "reachd gives no answer: " + refusal_text(status, body),
+                .exit_code = exit_no_daemon};
+    }
+    switch (*invocation.command) {
+        case Command::status: return status_output(invocation, body, terminal);
+        case Command::topology: return topology_output(invocation, body, terminal);
+    }
+    return {};
+}
+
+std::string not_allowed_text(std::string_view socket,
+                             std::string_view group,
+                             std::string_view user) {
+    if (group == "root") {
+        // Nobody is told to join that one.
+        return fmt::format("not allowed to use {}; it is for root: sudo reachctl", socket);
+    }
+    return fmt::format(
+        "not allowed to use {}; join its group: usermod -aG {} {}, then log in again",
+        socket,
+        group.empty() ? "reachd" : group,
+        user);
+}
+
+}  // namespace reachd::ctl

@@ -1,0 +1,93 @@
+#include "agent/ctl/status_report.hpp"
+
+#include <utility>
+
+#include "agent/ctl/json_view.hpp"
+
+namespace reachd::ctl {
+namespace {
+
+using Parsed = Result<StatusReport, std::string>;
+
+/// Said in so many words: g++ would also make a report of a text, its first member.
+Parsed failed(std::string why) {
+    return {boost::system::in_place_error, std::move(why)};
+}
+
+void read_peers(const JsonView& peers, StatusReport& report) {
+    report.peers = peers.integer("total").value_or(0);
+    report.peers_up = peers.integer("up").value_or(0);
+    report.peers_suspect = peers.integer("suspect").value_or(0);
+    report.peers_down = peers.integer("down").value_or(0);
+    report.peers_unknown = peers.integer("unknown").value_or(0);
+    report.rtt_median_seconds = peers.number("rtt_median_seconds");
+    if (const auto worst = peers.object("worst")) {
+        report.worst =
+            WorstPeer{worst->text("peer").value_or(""), worst->number("rtt_seconds").value_or(0)};
+    }
+    for (const JsonView& peer : peers.objects("unreachable")) {
+        report.unreachable.push_back({.peer = peer.text("peer").value_or(""),
+                                      .address = peer.text("address").value_or(""),
+                                      .kind = peer.text("kind").value_or(""),
+                                      .since = peer.time("since"),
+                                      .reason = peer.text("reason").value_or("")});
+    }
+}
+
+void read_topology(const JsonView& topology, StatusReport& report) {
+    report.synced = topology.boolean("synced").value_or(false);
+    report.interfaces = topology.integer("interfaces").value_or(0);
+    report.overruns = topology.integer("overruns").value_or(0);
+    report.resyncs = topology.integer("resyncs").value_or(0);
+    const auto change = topology.object("last_change");
+    if (!change) {
+        return;
+    }
+    if (const auto time = change->time("time")) {
+        report.last_change = LastChange{
+            *time, change->text("device").value_or(""), change->text("text").value_or("")};
+    }
+}
+
+void read_agent(const JsonView& agent, StatusReport& report) {
+    report.version = agent.text("version").value_or("");
+    report.uptime_seconds = agent.number("uptime_seconds");
+    report.cpu_ratio = agent.number("cpu_ratio");
+    report.resident_memory_bytes = agent.integer("resident_memory_bytes");
+    report.probes_on_time_ratio = agent.number("probes_on_time_ratio");
+    report.skipped_probes = agent.integer("skipped_probes").value_or(0);
+    report.throttle_ratio = agent.number("throttle_ratio").value_or(1);
+}
+
+}  // namespace
+
+Result<StatusReport, std::string> parse_status(std::string_view body) {
+    const auto document = JsonDocument::parse(body);
+    if (!document) {
+        return failed(document.error());
+    }
+    const auto root = (*document)->root();
+    StatusReport report;
+    root.require("healthy");
+    root.require("peers");
+    report.healthy = root.boolean("healthy").value_or(false);
+    report.time = root.time("time");
+    if (const auto host = root.object("host")) {
+        report.host = host->text("name").value_or("");
+    }
+    if (const auto peers = root.object("peers")) {
+        read_peers(*peers, report);
+    }
+    if (const auto topology = root.object("topology")) {
+        read_topology(*topology, report);
+    }
+    if (const auto agent = root.object("agent")) {
+        read_agent(*agent, report);
+    }
+    if (!(*document)->problem().empty()) {
+        return failed((*document)->problem());
+    }
+    return {boost::system::in_place_value, std::move(report)};
+}
+
+}  // namespace reachd::ctl

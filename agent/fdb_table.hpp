@@ -1,0 +1,85 @@
+// The forwarding entries of the host's bridges: which MAC address is behind which port. Keyed as
+// the kernel keys them, by bridge, VLAN and address, and chained by port, so that a port that goes
+// takes its entries along without a walk over the others. Judges no moves; it tells of them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "agent/netlink_message.hpp"
+#include "agent/swept_table.hpp"
+#include "common/address.hpp"
+#include "common/mac_address.hpp"
+
+namespace reachd {
+
+class FdbTable {
+  public:
+    struct Changed {
+        bool added = false;
+        std::optional<IfIndex> port_before{};  ///< it moved
+    };
+
+    explicit FdbTable(std::size_t limit) : entries_(limit) {}
+
+    Changed change(const FdbChanged& entry, Teller teller);
+
+    /// By an event. False: too much to remember, the table is to be read once more.
+    [[nodiscard]] bool remember_removal(const FdbRemoved& entry);
+    bool remove(const FdbRemoved& entry);
+
+    /// What is behind a port, or belongs to a bridge. True: there was something.
+    bool remove_device(IfIndex device);
+
+    void begin_sweep() { entries_.begin_sweep(); }
+
+    struct SweepEnd {
+        bool changed = false;
+        bool incomplete = false;  ///< see SweptTable
+    };
+
+    SweepEnd finish_sweep();
+
+    void abandon_sweep() { entries_.abandon_sweep(); }
+
+    bool sweeping() const { return entries_.sweeping(); }
+
+    std::size_t size() const { return entries_.size(); }
+
+    /// Entries of one bridge, ordered by VLAN and MAC.
+    std::vector<FdbChanged> of(IfIndex bridge) const;
+
+    std::uint64_t refused() const { return entries_.refused(); }
+
+  private:
+    struct Key {
+        IfIndex bridge = IfIndex::any;
+        std::uint16_t vlan = 0;
+        MacAddress mac{};
+
+        friend bool operator==(const Key&, const Key&) = default;
+        friend auto operator<=>(const Key&, const Key&) = default;
+    };
+
+    struct Entry {
+        std::pair<const Key, Swept<Entry>>* previous = nullptr;  ///< of the same port
+        std::pair<const Key, Swept<Entry>>* next = nullptr;
+        IfIndex port = IfIndex::any;
+        bool fixed = false;
+    };
+
+    using Table = SweptTable<Key, Entry>;
+    using Node = Table::Node;
+
+    void chain(Node& node);
+    void unchain(Node& node);
+    void erase(Node& node);
+
+    Table entries_;
+    std::unordered_map<IfIndex, Node*> first_of_port_;
+};
+
+}  // namespace reachd

@@ -1,0 +1,234 @@
+#include "exporters/status_json.hpp"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "common/check.hpp"
+#include "common/log_text.hpp"
+#include "common/probe.hpp"
+
+namespace reachd {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json time_or_null(WallTime time) {
+    return time == WallTime{} ? Json(nullptr) : Json(rfc3339_utc(time));
+}
+
+Json text_or_null(std::string_view text) {
+    return text.empty() ? Json(nullptr) : Json(text);
+}
+
+template <class Number>
+Json number_or_null(const std::optional<Number>& number) {
+    return number ? Json(*number) : Json(nullptr);
+}
+
+Json host_json(const HostSnapshot& host) {
+    Json labels = Json::object();
+    for (const auto& label : host.labels) {
+        labels[label.name] = label.value;
+    }
+    return {{"name", host.name},
+            {"role", to_text(host.role)},
+            {"virtualization", text_or_null(host.virtualization)},
+            {"labels", std::move(labels)}};
+}
+
+// ---- Peers
+
+bool is_in_state(const PeerSnapshot& peer, Reachability state) {
+    return peer.state == state;
+}
+
+std::size_t count_in_state(const Snapshot& snapshot, Reachability state) {
+    return static_cast<std::size_t>(
+        std::count_if(snapshot.peers.begin(), snapshot.peers.end(), [state](const auto& peer) {
+            return is_in_state(peer, state);
+        }));
+}
+
+/// Probes of peers that are up and that were answered, as places in Snapshot::probes.
+std::vector<std::size_t> answered_probes(const Snapshot& snapshot) {
+    std::vector<std::size_t> answered;
+    for (std::size_t i = 0; i < snapshot.probes.size(); ++i) {
+        const auto& probe = snapshot.probes[i];
+        ENSURE(probe.peer < snapshot.peers.size());
+        if (probe.last_rtt > Duration::zero() &&
+            is_in_state(snapshot.peers[probe.peer], Reachability::up)) {
+            answered.push_back(i);
+        }
+    }
+    return answered;
+}
+
+/// Of an even number the mean of the two in the middle.
+std::optional<double> median_rtt_seconds(const Snapshot& snapshot,
+                                         const std::vector<std::size_t>& probes) {
+    if (probes.empty()) {
+        return std::nullopt;
+    }
+    std::vector<Duration> rtts;
+    rtts.reserve(probes.size());
+    for (const auto probe : probes) {
+        rtts.push_back(snapshot.probes[probe].last_rtt);
+    }
+    const auto middle = rtts.begin() + static_cast<std::ptrdiff_t>(rtts.size() / 2);
+    std::nth_element(rtts.begin(), middle, rtts.end());
+    if (rtts.size() % 2 == 1) {
+        return to_seconds(*middle);
+    }
+    const Duration below = *std::max_element(rtts.begin(), middle);
+    return to_seconds(below + (*middle - below) / 2);
+}
+
+Json worst_json(const Snapshot& snapshot, const std::vector<std::size_t>& probes) {
+    const auto worst =
+        std::max_element(probes.begin(), probes.end(), [&](std::size_t a, std::size_t b) {
+            return snapshot.probes[a].last_rtt < snapshot.probes[b].last_rtt;
+        });
+    if (worst == probes.end()) {
+        return nullptr;
+    }
+    const auto& probe = snapshot.probes[*worst];
+    const auto& identity = *snapshot.peers[probe.peer].identity;
+    return {{"peer", identity.name()},
+            {"address", identity.address()},
+            {"rtt_seconds", to_seconds(probe.last_rtt)}};
+}
+
+using ReasonCounts = std::array<std::uint64_t, failure_reason_count>;
+
+Json reason_json(const ReasonCounts& counts) {
+    const auto most = std::max_element(counts.begin(), counts.end());
+    return *most == 0 ? Json(nullptr)
+                      : Json(to_text(static_cast<FailureReason>(most - counts.begin())));
+}
+
+/// Lost probes of each of `peers`, which are places in ascending order, by reason.
+std::vector<ReasonCounts> losses_of(const Snapshot& snapshot,
+                                    const std::vector<std::uint32_t>& peers) {
+    std::vector<ReasonCounts> losses(peers.size(), ReasonCounts{});
+    for (const auto& failure : snapshot.failures) {
+        ENSURE(failure.probe < snapshot.probes.size());
+        const auto peer = snapshot.probes[failure.probe].peer;
+        const auto found = std::lower_bound(peers.begin(), peers.end(), peer);
+        if (is_loss(failure.reason) && found != peers.end() && *found == peer) {
+            losses[static_cast<std::size_t>(found - peers.begin())]
+                  [static_cast<std::size_t>(failure.reason)] += failure.count;
+        }
+    }
+    return losses;
+}
+
+Json unreachable_json(const Snapshot& snapshot) {
+    std::vector<std::uint32_t> down;
+    for (std::size_t i = 0; i < snapshot.peers.size() && down.size() < status_unreachable_max;
+         ++i) {
+        if (is_in_state(snapshot.peers[i], Reachability::down)) {
+            down.push_back(static_cast<std::uint32_t>(i));
+        }
+    }
+    const auto losses = losses_of(snapshot, down);
+    Json list = Json::array();
+    for (std::size_t i = 0; i < down.size(); ++i) {
+        const auto& peer = snapshot.peers[down[i]];
+        list.push_back({{"peer", peer.identity->name()},
+                        {"address", peer.identity->address()},
+                        {"kind", to_text(peer.identity->kind())},
+                        {"since", time_or_null(peer.last_change)},
+                        {"reason", reason_json(losses[i])}});
+    }
+    return list;
+}
+
+Json peers_json(const Snapshot& snapshot) {
+    const auto answered = answered_probes(snapshot);
+    return {{"total", snapshot.peers.size()},
+            {"up", count_in_state(snapshot, Reachability::up)},
+            {"suspect", count_in_state(snapshot, Reachability::suspect)},
+            {"down", count_in_state(snapshot, Reachability::down)},
+            {"unknown", count_in_state(snapshot, Reachability::unknown)},
+            {"rtt_median_seconds", number_or_null(median_rtt_seconds(snapshot, answered))},
+            {"worst", worst_json(snapshot, answered)},
+            {"unreachable", unreachable_json(snapshot)}};
+}
+
+// ---- Topology and agent
+
+Json last_change_json(const std::optional<TopologyChangeSnapshot>& change) {
+    if (!change) {
+        return nullptr;
+    }
+    return {
+        {"time", rfc3339_utc(change->time)}, {"device", change->device}, {"text", change->text}};
+}
+
+Json topology_status_json(const Snapshot& snapshot) {
+    const auto& topology = snapshot.topology;
+    return {{"synced", snapshot.topology_synced},
+            {"interfaces", topology ? Json(topology->links.size()) : Json(nullptr)},
+            {"last_sync", time_or_null(snapshot.netlink.last_sync)},
+            {"overruns", snapshot.netlink.overruns},
+            {"resyncs", snapshot.netlink.resyncs},
+            {"last_change", last_change_json(snapshot.last_change)}};
+}
+
+/// Share of the samples in buckets that end at status_on_time or before.
+std::optional<double> on_time_ratio(const HistogramSnapshot& delay) {
+    static const std::vector<double> none;
+    const auto& edges = delay.edges ? *delay.edges : none;
+    std::uint64_t total = 0;
+    std::uint64_t on_time = 0;
+    for (std::size_t i = 0; i < delay.counts.size(); ++i) {
+        total += delay.counts[i];
+        if (i < edges.size() && edges[i] <= to_seconds(status_on_time)) {
+            on_time += delay.counts[i];
+        }
+    }
+    if (total == 0) {
+        return std::nullopt;
+    }
+    return static_cast<double>(on_time) / static_cast<double>(total);
+}
+
+Json agent_json(const Snapshot& snapshot, const AgentFigures& agent) {
+    const double uptime = to_seconds(snapshot.taken.mono - snapshot.started.mono);
+    std::optional<double> cpu_ratio;
+    if (agent.cpu_seconds && uptime > 0) {
+        cpu_ratio = *agent.cpu_seconds / uptime;
+    }
+    std::uint64_t skipped = 0;
+    for (const auto count : snapshot.skipped) {
+        skipped += count;
+    }
+    return {{"version", text_or_null(agent.version)},
+            {"revision", text_or_null(agent.revision)},
+            {"started", time_or_null(snapshot.started.wall)},
+            {"uptime_seconds", uptime},
+            {"cpu_ratio", number_or_null(cpu_ratio)},
+            {"resident_memory_bytes", number_or_null(agent.resident_memory_bytes)},
+            {"probes_on_time_ratio", number_or_null(on_time_ratio(snapshot.probe_delay))},
+            {"skipped_probes", skipped},
+            {"throttle_ratio", snapshot.throttle_ratio}};
+}
+
+}  // namespace
+
+std::string status_json(const Snapshot& snapshot, const AgentFigures& agent) {
+    const bool healthy = count_in_state(snapshot, Reachability::down) == 0;
+    const Json status{{"sequence", snapshot.sequence},
+                      {"time", time_or_null(snapshot.taken.wall)},
+                      {"host", host_json(snapshot.host)},
+                      {"healthy", healthy},
+                      {"peers", peers_json(snapshot)},
+                      {"topology", topology_status_json(snapshot)},
+                      {"agent", agent_json(snapshot, agent)}};
+    return status.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace reachd
