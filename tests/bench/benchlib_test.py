@@ -9,7 +9,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from benchlib import lab, probers, report, sections  # noqa: E402
+from benchlib import lab, netlink, probers, report, sections  # noqa: E402
 
 PAGE = b"""# HELP a_total A.
 # TYPE a_total counter
@@ -87,6 +87,26 @@ class TargetsTest(unittest.TestCase):
         self.assertEqual(addresses[:1] + addresses[249:251],
                          ["127.1.0.1", "127.1.0.250", "127.1.1.1"])
         self.assertEqual(len(set(addresses)), sections.MANY_PEERS)
+
+
+class NetlinkTest(unittest.TestCase):
+    def test_dumps_do_not_make_a_message_cheaper(self):
+        ours, raw = {"cpu_us": 3000, "messages": 3000}, {"cpu_us": 7000, "messages": 1000}
+        self.assertEqual(netlink.per_message(ours, raw), (3.0, 7.0))
+        ours["messages"] = 500
+        self.assertEqual(netlink.per_message(ours, raw), (6.0, 7.0))
+
+    def test_nothing_seen_is_not_measured(self):
+        self.assertEqual(netlink.per_message({"cpu_us": 1, "messages": 0},
+                                             {"cpu_us": 1, "messages": 1}), (None, None))
+
+    def test_statistics_are_no_events(self):
+        page = lab.Page(b'reachd_netlink_messages_total{type="newlink"} 5\n'
+                        b'reachd_netlink_messages_total{type="newstats"} 100\n'
+                        b'# TYPE reachd_netlink_overruns_total counter\n'
+                        b'reachd_netlink_overruns_total 2\n')
+        self.assertEqual(netlink.netlink_counters(page),
+                         {"messages": 5, "overruns": 2, "resyncs": 0})
 
 
 class GateTest(unittest.TestCase):

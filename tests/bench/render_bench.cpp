@@ -1,7 +1,7 @@
 // What rendering /metrics costs: the product's writer against a minimal hand-written formatter of
 // the same bytes and against prometheus-cpp's serializer of the same data. Thread CPU time, the
 // three taken in turn, medians of the rounds.
-//     render_bench [peers, default 10000] [rounds, default 5]
+//     render_bench [peers, default 10000] [rounds, default 5] [interfaces, default 0]
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -73,16 +73,50 @@ Snapshot make_snapshot(std::size_t peers) {
     return snapshot;
 }
 
+/// Ports of bridges of 1000 each, all counted.
+void add_interfaces(Snapshot& snapshot, std::size_t count) {
+    constexpr std::size_t ports_a_bridge = 1000;
+    Random random(2);
+    auto topology = std::make_shared<TopologySnapshot>();
+    IfIndex bridge = IfIndex::any;
+    for (std::size_t i = 0; i < count; ++i) {
+        auto link = std::make_shared<Link>();
+        const bool is_bridge = i % (ports_a_bridge + 1) == 0;
+        link->index = static_cast<IfIndex>(i + 1);
+        link->kind = is_bridge ? LinkKind::bridge : LinkKind::tap;
+        link->name = fmt::format("{}{}", is_bridge ? "br" : "vnet", i);
+        link->mac = MacAddress(
+            {0x52, 0x54, 0, 0, static_cast<std::uint8_t>(i >> 8U), static_cast<std::uint8_t>(i)});
+        link->admin_up = true;
+        link->oper_state = OperState::up;
+        link->mtu_bytes = 1500;
+        link->carrier_changes = 1;
+        bridge = is_bridge ? link->index : bridge;
+        if (!is_bridge) {
+            link->master = bridge;
+            link->port = BridgePort{PortState::forwarding, false};
+        }
+        topology->links.push_back(std::move(link));
+        snapshot.link_counters.push_back(
+            LinkCounters{random.below(10), random.below(10), random.below(1'000'000), 0});
+    }
+    snapshot.topology = std::move(topology);
+}
+
 /// The least that any formatter has to do: copy the pieces, print the numbers, in one loop a family
 /// and one buffer that is known to be large enough. No limits, no blocks, no absent values.
 class MinimalFormatter {
   public:
     explicit MinimalFormatter(const Snapshot& snapshot)
         : snapshot_(snapshot),
-          buffer_(snapshot.peers.size() * 3500 + 100'000, '\0') {}
+          buffer_(snapshot.peers.size() * 3500 + snapshot.link_counters.size() * 1500 + 100'000,
+                  '\0') {}
 
     std::string_view format() {
         at_ = buffer_.data();
+        if (snapshot_.topology) {
+            interfaces();
+        }
         peers("reachd_peer_up", [](const PeerSnapshot& peer) { return peer.up ? 1U : 0U; });
         peers("reachd_peer_state_changes_total",
               [](const PeerSnapshot& peer) { return peer.state_changes; });
@@ -116,6 +150,79 @@ class MinimalFormatter {
     void end_line(Number number) {
         at_ = std::to_chars(at_, at_ + 32, number).ptr;
         *at_++ = '\n';
+    }
+
+    template <class Value>
+    void links(std::string_view name, Value value) {
+        const auto& all = snapshot_.topology->links;
+        for (std::size_t i = 0; i < all.size(); ++i) {
+            put(name);
+            put("{device=\"");
+            put(all[i]->name);
+            put("\"} ");
+            end_line(value(*all[i], *snapshot_.link_counters[i]));
+        }
+    }
+
+    void mac(const MacAddress& address) {
+        for (const auto byte : address.bytes()) {
+            *at_++ = "0123456789abcdef"[byte >> 4U];
+            *at_++ = "0123456789abcdef"[byte & 0xfU];
+            *at_++ = ':';
+        }
+        --at_;
+    }
+
+    void interfaces() {
+        for (const auto& link : snapshot_.topology->links) {
+            put("reachd_interface_info{device=\"");
+            put(link->name);
+            put("\",kind=\"");
+            put(to_text(link->kind));
+            put("\",mac=\"");
+            mac(*link->mac);
+            if (link->port) {
+                put("\",bridge=\"");
+                put(bridge_of(*link).name);
+            }
+            put("\"} 1\n");
+        }
+        links("reachd_interface_admin_up",
+              [](auto& link, auto&) { return link.admin_up ? 1U : 0U; });
+        links("reachd_interface_up", [](auto& link, auto&) { return link.is_up() ? 1U : 0U; });
+        links("reachd_interface_mtu_bytes", [](auto& link, auto&) { return link.mtu_bytes; });
+        links("reachd_interface_carrier_changes_total",
+              [](auto& link, auto&) { return link.carrier_changes; });
+        links("reachd_interface_receive_errors_total",
+              [](auto&, auto& counters) { return counters.receive_errors; });
+        links("reachd_interface_transmit_errors_total",
+              [](auto&, auto& counters) { return counters.transmit_errors; });
+        links("reachd_interface_receive_drops_total",
+              [](auto&, auto& counters) { return counters.receive_drops; });
+        links("reachd_interface_transmit_drops_total",
+              [](auto&, auto& counters) { return counters.transmit_drops; });
+        port_states("reachd_bridge_port_state");
+    }
+
+    void port_states(std::string_view name) {
+        for (const auto& link : snapshot_.topology->links) {
+            for (std::size_t state = 0; link->port && state < port_state_count; ++state) {
+                put(name);
+                put("{bridge=\"");
+                put(bridge_of(*link).name);
+                put("\",device=\"");
+                put(link->name);
+                put("\",state=\"");
+                put(to_text(static_cast<PortState>(state)));
+                put("\"} ");
+                end_line(static_cast<PortState>(state) == link->port->state ? 1U : 0U);
+            }
+        }
+    }
+
+    /// Indexes are places plus one here.
+    const Link& bridge_of(const Link& link) const {
+        return *snapshot_.topology->links[static_cast<std::size_t>(link.master) - 1];
     }
 
     const std::string& labels(std::uint32_t peer) const {
@@ -252,8 +359,12 @@ void compare_sizes(std::size_t ours, std::size_t minimal) {
     }
 }
 
-int run(std::size_t peers, int rounds) {
-    const auto snapshot = std::make_shared<const Snapshot>(make_snapshot(peers));
+int run(std::size_t peers, std::size_t interfaces, int rounds) {
+    auto filled = make_snapshot(peers);
+    if (interfaces > 0) {
+        add_interfaces(filled, interfaces);
+    }
+    const auto snapshot = std::make_shared<const Snapshot>(std::move(filled));
     MinimalFormatter minimal(*snapshot);
     double first_block = 0;
     std::vector<Contender> contenders;
@@ -279,7 +390,8 @@ int run(std::size_t peers, int rounds) {
     compare_sizes(contenders[1].bytes, contenders[0].bytes);
 
     const double base = median(contenders[0].nanoseconds_per_byte);
-    fmt::print("{} peers, {} rounds, medians of thread CPU\n", peers, rounds);
+    fmt::print(
+        "{} peers, {} interfaces, {} rounds, medians of thread CPU\n", peers, interfaces, rounds);
     for (const auto& contender : contenders) {
         const double cost = median(contender.nanoseconds_per_byte);
         fmt::print("{:16} {:10} bytes {:9.2f} ms {:7.3f} ns/byte {:7.2f} x minimal\n",
@@ -299,9 +411,12 @@ int run(std::size_t peers, int rounds) {
 int main(int argc, char** argv) {
     const auto peers = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 10'000UL;
     const auto rounds = argc > 2 ? std::atoi(argv[2]) : 5;
-    if (peers == 0 || peers > 1'000'000 || rounds < 1) {
-        fmt::print(stderr, "usage: render_bench [peers, 1 to 1000000] [rounds]\n");
+    const auto interfaces = argc > 3 ? std::strtoul(argv[3], nullptr, 10) : 0UL;
+    if (peers > 1'000'000 || interfaces > 65'000 || peers + interfaces == 0 || rounds < 1) {
+        fmt::print(stderr,
+                   "usage: render_bench [peers, at most 1000000] [rounds] "
+                   "[interfaces, at most 65000]\n");
         return 2;
     }
-    return reachd::run(peers, rounds);
+    return reachd::run(peers, interfaces, rounds);
 }

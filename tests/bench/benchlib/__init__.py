@@ -1,1 +1,1 @@
-"""Parts of tests/bench/run: lab (processes, /proc, pages), probers, sections, report."""
+"""Parts of tests/bench/run: lab (processes, /proc, pages), probers, netlink, sections, report."""

@@ -4,6 +4,11 @@ import pathlib
 import platform
 import re
 import statistics
+import sys
+
+
+def progress(text):
+    print(f"... {text}", file=sys.stderr, flush=True)
 
 
 def machine_facts():

@@ -6,18 +6,15 @@ Ratios compare figures of one run only; medians are over rounds taken in turn (A
 import pathlib
 import re
 import subprocess
-import sys
 import time
 
 from . import lab, probers, report
+from .netlink import netlink
+from .report import progress
 
 PEERS = 10_000
 MANY_PEERS = 50_000
 FEW_PEERS = 1_000
-
-
-def progress(text):
-    print(f"... {text}", file=sys.stderr, flush=True)
 
 
 def prepare_namespace():
@@ -305,4 +302,4 @@ def render(bench, _rounds):
 
 
 SECTIONS = {"engine": engine, "loss": loss, "memory": memory, "scrape": scrape, "idle": idle,
-            "render": render}
+            "netlink": netlink, "render": render}
