@@ -77,6 +77,10 @@ void Agent::handle(const NetlinkPending&, const Instant& now) {
     netlink_.on_pending(now);
 }
 
+void Agent::handle(const NetlinkFailed&, const Instant&) {
+    netlink_.on_failed();
+}
+
 void Agent::handle(const HostDescribed& event, const Instant&) {
     watch_.set_host(event.facts);
 }
@@ -202,6 +206,7 @@ void Agent::finish_snapshot(Snapshot& snapshot, const Instant& now) const {
     snapshot_topology(snapshot);
     snapshot.netlink = netlink_.snapshot();
     snapshot.topology_synced = netlink_.synced();
+    snapshot.topology_in_step = netlink_.in_step(now.mono);
     snapshot.discovery_errors = {{"dns", names_.errors()}, {"gateways", gateways_refused_}};
     snapshot.reload = reload_;
     snapshot.series_limit = config_.limits.series;

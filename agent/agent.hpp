@@ -51,6 +51,7 @@ class Agent {
     void handle(const NetlinkTruncated& event, const Instant& now);
     void handle(const DumpRequestFailed& event, const Instant& now);
     void handle(const NetlinkPending& event, const Instant& now);
+    void handle(const NetlinkFailed& event, const Instant& now);
     void handle(const NameLookedUp& event, const Instant& now);
     void handle(const HostDescribed& event, const Instant& now);
     void handle(const DeviceDescribed& event, const Instant& now);

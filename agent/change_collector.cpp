@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <string_view>
+#include <unordered_set>
 #include <utility>
 
 namespace reachd {
@@ -123,6 +124,15 @@ std::vector<Gateway> missing(const std::vector<Gateway>& some, const std::vector
         some.begin(), some.end(), std::back_inserter(result), [&others](const Gateway& gateway) {
             return !contains(others, gateway);
         });
+    return result;
+}
+
+/// Those that only one of them has.
+std::vector<Gateway> differing(const std::vector<Gateway>& before,
+                               const std::vector<Gateway>& after) {
+    auto result = missing(before, after);
+    const auto added = missing(after, before);
+    result.insert(result.end(), added.begin(), added.end());
     return result;
 }
 
@@ -328,7 +338,7 @@ std::vector<TopologyChange> ChangeCollector::take_due(MonoTime now, const Gatewa
         ++first_number_;
     }
     if (gateways_due) {
-        gateways_told_ = gateways;
+        settle_gateways(gateways);
         gateways_touched_.reset();
     }
     release_memory();
@@ -339,18 +349,42 @@ std::vector<TopologyChange> ChangeCollector::take_due(MonoTime now, const Gatewa
     return changes;
 }
 
-/// In front, being due: a device may lose its gateway without any other change.
+/// In front, being due: a device may lose its gateway without any other change. One that waits
+/// with a younger change tells its gateways then.
 void ChangeCollector::add_devices_of_gateways(const Gateways& gateways) {
-    auto changed = missing(gateways_told_, gateways);
-    const auto added = missing(gateways, gateways_told_);
-    changed.insert(changed.end(), added.begin(), added.end());
-    for (const auto& gateway : changed) {
+    for (const auto& gateway : differing(gateways_told_, gateways)) {
         const auto link = link_or_null(gateway.device);
-        if (link && pending(link->generation) == nullptr && pending_.size() < pending_max) {
-            pending_.push_front(make_pending(link, *gateways_touched_));
-            by_generation_[link->generation] = --first_number_;
+        if (!link || pending(link->generation) != nullptr) {
+            continue;
         }
+        if (pending_.size() >= pending_max) {
+            ++refused_;
+            continue;
+        }
+        pending_.push_front(make_pending(link, *gateways_touched_));
+        by_generation_[link->generation] = --first_number_;
     }
+}
+
+/// What differs still is kept for the devices that wait (also to be told gone), and given up for
+/// the others. Gateways of a device nobody announced were not told: they are once it appears.
+void ChangeCollector::settle_gateways(const Gateways& gateways) {
+    if (differing(gateways_told_, gateways).empty()) {
+        return;
+    }
+    std::unordered_set<IfIndex> waiting;
+    for (const auto& each : pending_) {
+        waiting.insert(each.device);
+    }
+    std::erase_if(gateways_told_,
+                  [&waiting](const Gateway& gateway) { return !waiting.contains(gateway.device); });
+    std::copy_if(gateways.begin(),
+                 gateways.end(),
+                 std::back_inserter(gateways_told_),
+                 [this, &waiting](const Gateway& gateway) {
+                     return !waiting.contains(gateway.device) &&
+                            links_.find(gateway.device) != nullptr;
+                 });
 }
 
 TopologyChange ChangeCollector::tell(const Pending& told, const Gateways& gateways) {
@@ -466,11 +500,9 @@ void ChangeCollector::tell_gateways(IfIndex device, const Gateways& gateways, Fa
             facts.add(LinkAspect::gateway_added, {}, gateway.address.to_string());
         }
     }
-    if (gateways_touched_) {
-        std::erase_if(gateways_told_, [&](const Gateway& gateway) { return !elsewhere(gateway); });
-        std::remove_copy_if(
-            gateways.begin(), gateways.end(), std::back_inserter(gateways_told_), elsewhere);
-    }
+    std::erase_if(gateways_told_, [&](const Gateway& gateway) { return !elsewhere(gateway); });
+    std::remove_copy_if(
+        gateways.begin(), gateways.end(), std::back_inserter(gateways_told_), elsewhere);
 }
 
 }  // namespace reachd

@@ -61,7 +61,8 @@ class ChangeCollector {
         if (due() > now) {
             return {};
         }
-        return take_due(now, gateways_touched_ ? gateways() : gateways_told_);
+        // Untouched ones may still differ from what was told: of a device whose change waited.
+        return take_due(now, gateways());
     }
 
     /// All so far is no news.
@@ -123,6 +124,7 @@ class ChangeCollector {
     LinkPointer link_or_null(IfIndex index) const;
     std::vector<TopologyChange> take_due(MonoTime now, const Gateways& gateways);
     void add_devices_of_gateways(const Gateways& gateways);
+    void settle_gateways(const Gateways& gateways);
     TopologyChange tell(const Pending& told, const Gateways& gateways);
     void tell_master(const Pending& told, const Link& after, FactWriter& facts) const;
     static void tell_link(FactWriter& facts, const Link& before, const Link& after);
@@ -135,7 +137,7 @@ class ChangeCollector {
     std::int64_t first_number_ = 0;                                  ///< of pending_.front()
     std::unordered_map<std::uint64_t, std::int64_t> by_generation_;  ///< to numbers
     std::optional<Instant> gateways_touched_{};
-    Gateways gateways_told_;
+    Gateways gateways_told_;  ///< of each device as of its last change told
     std::uint64_t refused_ = 0;
 };
 

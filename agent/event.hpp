@@ -73,6 +73,9 @@ struct NetlinkTruncated {};
 
 struct DumpRequestFailed {};
 
+/// The rtnetlink socket has failed for good.
+struct NetlinkFailed {};
+
 /// The answer to a dump waits to be read, or for a lock of the kernel: this is no silence.
 struct NetlinkPending {};
 

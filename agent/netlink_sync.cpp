@@ -55,6 +55,9 @@ void NetlinkSync::on_message(const NetlinkMessage& message, const Instant& now) 
     if (!message.dump_part) {
         last_event_ = now.mono;
     }
+    if (message.attributes_malformed > 0) {
+        on_malformed_attributes(message, now);
+    }
     topology_.apply(message, now);
     if (const auto* done = std::get_if<DumpDone>(&message.body)) {
         if (belongs_to_dump(message)) {
@@ -82,6 +85,18 @@ void NetlinkSync::on_malformed(const NetlinkMessage& message, const Instant& now
         spoil_dump(Spoiled::malformed);  // the rest of a datagram, whatever it was
     }
     want_all(now.mono);
+}
+
+/// What is left of the message is used, but it does not tell all that it should.
+void NetlinkSync::on_malformed_attributes(const NetlinkMessage& message, const Instant& now) {
+    if (message.type == NetlinkType::new_statistics) {
+        return;  // told again in a moment
+    }
+    if (message.dump_part && belongs_to_dump(message)) {
+        spoil_dump(Spoiled::malformed);
+    } else {
+        want_all(now.mono);
+    }
 }
 
 void NetlinkSync::on_truncated(const Instant& now) {
@@ -158,6 +173,11 @@ DumpRequest NetlinkSync::start_dump(DumpKind kind, MonoTime now) {
 }
 
 void NetlinkSync::advance(const Instant& now) {
+    if (at_rest()) {
+        unrest_since_.reset();
+    } else if (!unrest_since_) {
+        unrest_since_ = now.mono;
+    }
     if (dump_ && now.mono >= dump_deadline()) {
         fail_dump(now, false);
     }
@@ -347,6 +367,10 @@ std::vector<TopologyChange> NetlinkSync::take_changes(MonoTime now) {
         return {};
     }
     return topology_.take_changes(now);
+}
+
+bool NetlinkSync::in_step(MonoTime now) const {
+    return !failed_ && synced() && (!unrest_since_ || now - *unrest_since_ < in_step_tolerance);
 }
 
 bool NetlinkSync::synced() const {

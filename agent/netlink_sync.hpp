@@ -46,6 +46,8 @@ class NetlinkSync {
     static constexpr Duration redump_interval_max = std::chrono::seconds(1);
     static constexpr int redump_interval_factor = 10;
     static constexpr int tries_max = 3;
+    /// Reading a table again takes some 100 ms, and is nothing to speak of.
+    static constexpr Duration in_step_tolerance = std::chrono::seconds(2);
     static constexpr Duration rest_time = std::chrono::seconds(30);
     /// After losses and dumps that the tables changed under, no event for this long means that
     /// all is over: the wait is halved.
@@ -89,6 +91,13 @@ class NetlinkSync {
     /// Each table was read in full once, or given up on after tries_max tries. Statistics aside.
     bool synced() const;
 
+    /// The model can be trusted: no table has waited to be read again for more than
+    /// in_step_tolerance.
+    bool in_step(MonoTime now) const;
+
+    /// The socket is of no use any more: the model stays as it is, and grows old.
+    void on_failed() { failed_ = true; }
+
     /// No table is being read or waits for it: the model is what the kernel said last.
     bool at_rest() const;
 
@@ -128,6 +137,7 @@ class NetlinkSync {
     bool reads_statistics() const;
     void on_message(const NetlinkMessage& message, const Instant& now);
     void on_malformed(const NetlinkMessage& message, const Instant& now);
+    void on_malformed_attributes(const NetlinkMessage& message, const Instant& now);
     void on_dump_end(int error, const Instant& now);
     void complete_dump(const Instant& now);
     void fail_dump(const Instant& now, bool retry_when_quiet);
@@ -150,6 +160,8 @@ class NetlinkSync {
     std::optional<Dump> dump_;
     std::optional<MonoTime> last_statistics_{};
     bool first_sync_over_ = false;
+    bool failed_ = false;
+    std::optional<MonoTime> unrest_since_{};
     std::uint32_t sequence_ = 0;
     MonoTime last_event_{};  ///< or loss
     std::optional<MonoTime> loss_burst_start_{};

@@ -13,15 +13,32 @@ namespace {
 constexpr std::string_view change_message = "4f0a1c5d8e2b47c9a6d3f1e07b92c845";
 constexpr std::string_view suppressed_message = "b7c1e6f2394d4a0f8d5a2c913e6f7048";
 
-/// A link that leads to a virtual machine.
-bool leads_to_guest(LinkKind kind) {
-    return kind == LinkKind::tap || kind == LinkKind::macvtap;
+/// A link that leads to a virtual machine. A tap in no bridge or switch is a VPN's, most likely.
+bool leads_to_guest(const Link& link) {
+    return link.kind == LinkKind::macvtap ||
+           (link.kind == LinkKind::tap && link.master != IfIndex::any);
 }
 
 /// What the host itself stands on: its changes are worth more than those of a guest's link.
 bool carries_host(LinkKind kind) {
     return kind == LinkKind::physical || kind == LinkKind::bridge || kind == LinkKind::bond ||
            kind == LinkKind::team || kind == LinkKind::vlan;
+}
+
+/// Of a removed link only the change knows what it was.
+bool concerns_host(const TopologyChange& change, const Link* link) {
+    if (link != nullptr) {
+        return carries_host(link->kind);
+    }
+    return std::any_of(change.facts.begin(), change.facts.end(), [](const LinkFact& fact) {
+        for (std::size_t kind = 0; kind < link_kind_count; ++kind) {
+            const auto known = static_cast<LinkKind>(kind);
+            if (carries_host(known) && fact.before == to_text(known)) {
+                return fact.aspect == LinkAspect::removed || fact.aspect == LinkAspect::moved_away;
+            }
+        }
+        return false;
+    });
 }
 
 bool asks_anew(const TopologyChange& change) {
@@ -44,7 +61,7 @@ void TopologyWatch::take_stock(const Topology& topology) {
 }
 
 void TopologyWatch::look_at(const Link& link) {
-    has_guests_ = has_guests_ || leads_to_guest(link.kind);
+    has_guests_ = has_guests_ || leads_to_guest(link);
     if (link.kind == LinkKind::physical && lookups_.size() < devices_max) {
         lookups_.push_back({link.index, link.generation, link.name});
     }
@@ -55,10 +72,14 @@ void TopologyWatch::on_changes(const std::vector<TopologyChange>& changes,
                                const Instant& now) {
     for (const TopologyChange& change : changes) {
         const auto link = topology.link(change.device);
-        if (!link) {
-            devices_.erase(change.device);
-        } else if (asks_anew(change)) {
+        const auto known = devices_.find(change.device);
+        if (known != devices_.end() && (!link || link->generation != known->second.generation)) {
+            devices_.erase(known);
+        }
+        if (link && asks_anew(change)) {
             look_at(*link);
+        } else if (link) {
+            has_guests_ = has_guests_ || leads_to_guest(*link);
         }
         report(change, topology, now.mono);
     }
@@ -74,7 +95,7 @@ void TopologyWatch::report(const TopologyChange& change, const Topology& topolog
         lines_ = 0;
     }
     const auto link = topology.link(change.device);
-    const bool important = link && carries_host(link->kind);
+    const bool important = concerns_host(change, link.get());
     // The last of them are kept for what the host stands on.
     const std::size_t room = important ? lines_per_window : lines_per_window / 2;
     if (lines_ >= room) {
@@ -94,7 +115,7 @@ void TopologyWatch::on_described(const DeviceFacts& facts,
     const auto link = topology.link(facts.index);
     const bool known = devices_.contains(facts.index);
     if (link && link->generation == generation && (known || devices_.size() < devices_max)) {
-        devices_[facts.index] = facts;
+        devices_[facts.index] = {generation, facts};
     }
 }
 
@@ -132,8 +153,8 @@ HostRole TopologyWatch::role() const {
 std::vector<DeviceFacts> TopologyWatch::devices() const {
     std::vector<DeviceFacts> all;
     all.reserve(devices_.size());
-    for (const auto& [index, facts] : devices_) {
-        all.push_back(facts);
+    for (const auto& [index, described] : devices_) {
+        all.push_back(described.facts);
     }
     return all;
 }

@@ -64,12 +64,17 @@ class TopologyWatch {
     const std::optional<TopologyChangeSnapshot>& last_change() const { return last_change_; }
 
   private:
+    struct Described {
+        std::uint64_t generation = 0;
+        DeviceFacts facts;
+    };
+
     void look_at(const Link& link);
     void report(const TopologyChange& change, const Topology& topology, MonoTime now);
 
     HostFacts host_;
     bool has_guests_ = false;  ///< in this run, also when they are gone by now
-    std::map<IfIndex, DeviceFacts> devices_;
+    std::map<IfIndex, Described> devices_;
     std::vector<DeviceLookup> lookups_;
     std::vector<LogRecord> logs_;
     std::optional<TopologyChangeSnapshot> last_change_;

@@ -230,7 +230,8 @@ struct Snapshot {
     ReloadSnapshot reload;
     std::uint64_t series_limit = 0;
 
-    bool topology_synced = false;  ///< the first full netlink dump is in
+    bool topology_synced = false;   ///< the first full netlink dump is in
+    bool topology_in_step = false;  ///< the topology is what the kernel said last
     /// Each resolved peer has sent one probe of its shortest interval.
     bool every_peer_asked = false;
 };

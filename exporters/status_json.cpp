@@ -170,7 +170,7 @@ Json last_change_json(const std::optional<TopologyChangeSnapshot>& change) {
 
 Json topology_status_json(const Snapshot& snapshot) {
     const auto& topology = snapshot.topology;
-    return {{"synced", snapshot.topology_synced},
+    return {{"synced", snapshot.topology_in_step},
             {"interfaces", topology ? Json(topology->links.size()) : Json(nullptr)},
             {"last_sync", time_or_null(snapshot.netlink.last_sync)},
             {"overruns", snapshot.netlink.overruns},
@@ -220,7 +220,8 @@ Json agent_json(const Snapshot& snapshot, const AgentFigures& agent) {
 }  // namespace
 
 std::string status_json(const Snapshot& snapshot, const AgentFigures& agent) {
-    const bool healthy = count_in_state(snapshot, Reachability::down) == 0;
+    const bool healthy =
+        count_in_state(snapshot, Reachability::down) == 0 && snapshot.topology_in_step;
     const Json status{{"sequence", snapshot.sequence},
                       {"time", time_or_null(snapshot.taken.wall)},
                       {"host", host_json(snapshot.host)},

@@ -281,7 +281,7 @@ std::string topology_json(const Snapshot& snapshot, std::size_t bytes_max) {
     out.number("sequence", snapshot.sequence);
     out.text("time", rfc3339_utc(snapshot.taken.wall));
     out.text("host", snapshot.host.name);
-    out.flag("synced", snapshot.topology_synced);
+    out.flag("synced", snapshot.topology_in_step);
     write_links(out, view, bytes_max);
     write_gateways(out, view.topology());
     write_counts(out, snapshot);

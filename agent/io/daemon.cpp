@@ -186,9 +186,9 @@ void Daemon::extend_snapshot() {
     }
 }
 
-/// May wait for the kernel's lock on all devices, so the web loop does it.
+/// May wait for the kernel's lock on all devices, so neither loop does it.
 void Daemon::describe_device(DeviceLookup lookup) {
-    web_.post([this, lookup = std::move(lookup)] {
+    boost::asio::post(describer_, [this, lookup = std::move(lookup)] {
         DeviceDescribed event{read_device_facts(lookup.index, lookup.name), lookup.generation};
         boost::asio::post(context_, [this, event = std::move(event)]() mutable {
             probe_loop_.deliver(std::move(event));

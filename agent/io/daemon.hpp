@@ -9,6 +9,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
 
 #include "agent/agent.hpp"
 #include "agent/io/config_file.hpp"
@@ -67,6 +68,7 @@ class Daemon {
     ProbeLoop probe_loop_;
     Resolver resolver_;
     WebLoop web_;
+    boost::asio::thread_pool describer_{1};  ///< reads facts of devices; joined first
     std::string configured_host_name_;
     std::string control_socket_;  ///< as configured
     Agent::SnapshotDraft draft_;

@@ -232,7 +232,7 @@ std::error_code NetlinkSocket::drain_dump(NetlinkSink& sink) {
     std::error_code error;
     switch (dump_reader_.deliver(sink, error)) {
         case DumpReader::Outcome::more: state_ = State::lent; break;
-        case DumpReader::Outcome::finished: rearm(); break;
+        case DumpReader::Outcome::finished: error = rearm(); break;
         case DumpReader::Outcome::failed: break;
     }
     return error;

@@ -92,7 +92,7 @@ class NetlinkSocket {
     void join_groups();
     void join(int group, const char* name);
     void open_watch();
-    std::error_code rearm();
+    [[nodiscard]] std::error_code rearm();
     void watch();
     void on_watch();
     void report_soon();

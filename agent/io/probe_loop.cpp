@@ -168,6 +168,7 @@ void ProbeLoop::drain_netlink() {
     read_ = now();
     agent_.observe(read_);
     if (const auto error = netlink_->drain(*this)) {
+        agent_.handle(NetlinkFailed{}, read_);
         hooks_.log({LogLevel::error,
                     fmt::format("rtnetlink has failed, the topology is no longer followed: {}; "
                                 "restart reachd",

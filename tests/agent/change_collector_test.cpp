@@ -182,6 +182,90 @@ TEST_CASE("gateways are told with their device, even if nothing else of it chang
     CHECK(bench.changes.due() == mono_never);
 }
 
+TEST_CASE("a gateway's change is not lost to a younger or older change of its device",
+          "[collector]") {
+    Bench bench;
+    bench.create(2, "a");
+    bench.create(3, "b");
+    const Gateway first{IpAddress::v4({10, 0, 0, 1}), device(2), 100};
+    const Gateway second{IpAddress::v4({10, 0, 0, 2}), device(3), 100};
+    bench.gateways = {first, second};
+    bench.forget();
+    const auto lower_mtu = [](Link& link) { link.mtu_bytes -= 100; };
+    const auto told = [&bench] {
+        Texts texts;
+        for (const auto& change : bench.take()) {
+            texts.push_back(change.name + " " + describe(change));
+        }
+        return texts;
+    };
+
+    SECTION("removed, then the MTU: told once, with the MTU") {
+        bench.gateways = {second};
+        bench.changes.touch_gateways(bench.now);
+        bench.wait(10ms);
+        bench.change(2, lower_mtu);
+        bench.wait(15ms);
+        CHECK(told().empty());
+        bench.wait(10ms);
+        CHECK(told() == Texts{"a mtu 1500 -> 1400, default gateway 10.0.0.1 removed"});
+    }
+    SECTION("the MTU, then removed: told once, with the MTU") {
+        bench.change(2, lower_mtu);
+        bench.wait(10ms);
+        bench.gateways = {second};
+        bench.changes.touch_gateways(bench.now);
+        bench.wait(15ms);
+        CHECK(told() == Texts{"a mtu 1500 -> 1400, default gateway 10.0.0.1 removed"});
+    }
+    SECTION("added, then the MTU") {
+        const Gateway third{IpAddress::v4({10, 0, 0, 3}), device(2), 100};
+        bench.gateways = {first, second, third};
+        bench.changes.touch_gateways(bench.now);
+        bench.wait(10ms);
+        bench.change(2, lower_mtu);
+        bench.wait(15ms);
+        CHECK(told().empty());
+        bench.wait(10ms);
+        CHECK(told() == Texts{"a mtu 1500 -> 1400, default gateway 10.0.0.3 added"});
+    }
+    SECTION("removed, and added again before its device is told: no news") {
+        bench.gateways = {second};
+        bench.changes.touch_gateways(bench.now);
+        bench.wait(10ms);
+        bench.change(2, lower_mtu);
+        bench.wait(15ms);
+        CHECK(told().empty());
+        bench.gateways = {first, second};
+        bench.changes.touch_gateways(bench.now);
+        CHECK(bench.texts() == Texts{"a mtu 1500 -> 1400"});
+    }
+    SECTION("removed, then its device") {
+        bench.gateways = {second};
+        bench.changes.touch_gateways(bench.now);
+        bench.wait(10ms);
+        bench.remove(2);
+        bench.wait(15ms);
+        CHECK(told().empty());
+        bench.wait(10ms);
+        CHECK(told() == Texts{"a removed, default gateway 10.0.0.1 removed"});
+    }
+    SECTION("of two devices, only one waits") {
+        bench.gateways.clear();
+        bench.changes.touch_gateways(bench.now);
+        bench.wait(10ms);
+        bench.change(2, lower_mtu);
+        bench.wait(15ms);
+        CHECK(told() == Texts{"b default gateway 10.0.0.2 removed"});
+        bench.wait(10ms);
+        CHECK(told() == Texts{"a mtu 1500 -> 1400, default gateway 10.0.0.1 removed"});
+    }
+    bench.changes.touch_gateways(bench.now);
+    CHECK(bench.texts().empty());
+    CHECK(bench.changes.due() == mono_never);
+    CHECK(bench.changes.refused() == 0);
+}
+
 TEST_CASE("a MAC that wanders is told with its first and last port", "[collector]") {
     Bench bench;
     bench.create(9, "br0", LinkKind::bridge);
@@ -233,4 +317,6 @@ TEST_CASE("a device nobody announced has no changes", "[collector]") {
     bench.changes.touch_gateways(bench.now);
     bench.gateways = {{IpAddress::v4({10, 0, 0, 1}), device(2), 100}};
     CHECK(bench.texts().empty());
+    bench.create(2, "a");
+    CHECK(bench.texts() == Texts{"a appeared (veth), default gateway 10.0.0.1 added"});
 }

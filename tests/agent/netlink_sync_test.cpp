@@ -467,6 +467,60 @@ TEST_CASE("malformed and truncated messages are counted and healed by a dump", "
     CHECK(bench.sync.snapshot().resyncs == 1);
 }
 
+TEST_CASE("a malformed attribute of an event is healed by a dump", "[sync]") {
+    Bench bench;
+    bench.answer_all({eth0});
+    bench.wait(10s);
+    MessageBuilder event(RTM_NEWLINK, 0, 0);
+    event.header(link_header(eth0.index, true)).text(IFLA_IFNAME, "renamed");
+    event.number(IFLA_MTU, std::uint32_t{9000}).number(IFLA_MASTER, std::uint8_t{1});
+    bench.feed(event.bytes());
+    CHECK(count(bench.sync.snapshot().ignored, "malformed_attribute") == 1);
+    CHECK(bench.wait_for_deadline() == 100ms);
+    bench.answer_all({eth0});
+    CHECK(bench.idle());
+    CHECK(bench.sync.topology().index_of(eth0.name).has_value());
+}
+
+TEST_CASE("a malformed attribute in a dump removes no link", "[sync]") {
+    Bench bench;
+    bench.answer_all({eth0, eth1});
+    bench.wait(10s);
+    bench.overrun();
+    bench.wait(1s);
+    for (auto asked = bench.request(); asked; asked = bench.request()) {
+        if (asked->kind == DumpKind::links) {
+            MessageBuilder part(RTM_NEWLINK, NLM_F_MULTI, asked->sequence);
+            part.header(link_header(eth0.index, true)).text(IFLA_IFNAME, eth0.name);
+            part.number(IFLA_MTU, std::uint32_t{1500}).number(IFLA_MASTER, std::uint8_t{1});
+            bench.feed(part.bytes() + new_link(eth1, NLM_F_MULTI, asked->sequence));
+        }
+        bench.feed(dump_done(asked->sequence));
+    }
+    CHECK(bench.sync.topology().link_count() == 2);
+    CHECK_FALSE(bench.idle());  // it is read again
+}
+
+TEST_CASE("a model that waits to be read again is soon not in step", "[sync]") {
+    Bench bench;
+    CHECK_FALSE(bench.sync.in_step(bench.now.mono));
+    bench.answer_all({eth0});
+    bench.sync.advance(bench.now);
+    CHECK(bench.sync.in_step(bench.now.mono));
+    bench.wait(10s);
+    bench.overrun();
+    bench.sync.advance(bench.now);
+    CHECK(bench.sync.in_step(bench.now.mono));
+    bench.wait(3s);
+    bench.sync.advance(bench.now);
+    CHECK_FALSE(bench.sync.in_step(bench.now.mono));
+    bench.answer_all({eth0});
+    bench.sync.advance(bench.now);
+    CHECK(bench.sync.in_step(bench.now.mono));
+    bench.sync.on_failed();
+    CHECK_FALSE(bench.sync.in_step(bench.now.mono));
+}
+
 TEST_CASE("a malformed part of a dump: nothing is swept, and no busy loop", "[sync]") {
     Bench bench;
     bench.answer_all({eth0, eth1});

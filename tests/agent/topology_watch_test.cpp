@@ -21,7 +21,11 @@ class World {
 
     World() { watch.take_stock(topology); }
 
-    void link(std::uint32_t index, const std::string& name, LinkKind kind, bool carrier = true) {
+    void link(std::uint32_t index,
+              const std::string& name,
+              LinkKind kind,
+              bool carrier = true,
+              std::uint32_t master = 0) {
         NetlinkMessage message;
         message.type = NetlinkType::new_link;
         LinkChanged change;
@@ -32,6 +36,7 @@ class World {
         change.name = name;
         change.kind = kind;
         change.mtu_bytes = 1500;
+        change.master = static_cast<IfIndex>(master);
         change.oper_state = carrier ? OperState::up : OperState::down;
         message.body = change;
         topology.apply(message, now);
@@ -136,6 +141,7 @@ TEST_CASE("topology watch: asks for the facts of hardware, at first and when the
 
     world.remove(2);
     world.settle();
+    CHECK(world.levels.back() == LogLevel::notice);
     CHECK(world.watch.devices().empty());
     world.link(2, "eth7", LinkKind::physical);
     world.settle();
@@ -170,7 +176,10 @@ TEST_CASE("topology watch: the role of the host", "[watch]") {
     world.watch.set_host({"kvm", false});
     CHECK(world.watch.role() == HostRole::guest);
     CHECK(world.watch.virtualization() == "kvm");
-    world.link(7, "tap0", LinkKind::tap);
+    world.link(7, "tun0", LinkKind::tap);
+    world.settle();
+    CHECK(world.watch.role() == HostRole::guest);  // a VPN's
+    world.link(7, "tun0", LinkKind::tap, true, 3);
     world.settle();
     CHECK(world.watch.role() == HostRole::hypervisor);
     world.remove(7);

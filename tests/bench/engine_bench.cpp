@@ -126,6 +126,7 @@ int run(int count, char** values) {
         context,
         agent,
         {[](const LookupRequest&) {},
+         [](const DeviceLookup&) {},
          [](const LogRecord& record) { std::fprintf(stderr, "%s\n", record.message.c_str()); },
          {}});
     loop.open({0x4200, 16});

@@ -200,6 +200,7 @@ inline Snapshot sample_snapshot() {
                        .last_success = WallTime(std::chrono::seconds(1'700'000'000))};
     snapshot.series_limit = 1'000'000;
     snapshot.topology_synced = true;
+    snapshot.topology_in_step = true;
     return snapshot;
 }
 

@@ -38,7 +38,7 @@ void add(Snapshot& snapshot, const std::string& name, Reachability state, Durati
 
 TEST_CASE("an empty snapshot has a status, with null for what is not known") {
     const auto status = status_of({});
-    CHECK(status["healthy"] == true);
+    CHECK(status["healthy"] == false);  // a topology that is not known yet is not well
     CHECK(status["time"].is_null());
     CHECK(status["host"]["virtualization"].is_null());
     CHECK(status["host"]["labels"] == json::object());
@@ -64,11 +64,15 @@ TEST_CASE("an empty snapshot has a status, with null for what is not known") {
 
 TEST_CASE("peers are counted by state, and one that is down makes the host unhealthy") {
     Snapshot snapshot;
+    snapshot.topology_in_step = true;
     add(snapshot, "1", Reachability::up);
     add(snapshot, "2", Reachability::up);
     add(snapshot, "3", Reachability::suspect);
     add(snapshot, "4", Reachability::unknown);
     CHECK(status_of(snapshot)["healthy"] == true);
+    snapshot.topology_in_step = false;
+    CHECK(status_of(snapshot)["healthy"] == false);
+    snapshot.topology_in_step = true;
     add(snapshot, "5", Reachability::down);
     const auto status = status_of(snapshot);
     CHECK(status["healthy"] == false);

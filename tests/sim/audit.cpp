@@ -1,6 +1,7 @@
 #include "tests/sim/audit.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 #include <utility>
 
@@ -27,6 +28,11 @@ constexpr Duration burst_patience =
 constexpr int lives_max = 3;
 
 constexpr int turns_at_once_max = 10;
+
+bool any_fell(const LinkCounters& was, const LinkCounters& is) {
+    return is.receive_errors < was.receive_errors || is.transmit_errors < was.transmit_errors ||
+           is.receive_drops < was.receive_drops || is.transmit_drops < was.transmit_drops;
+}
 
 }  // namespace
 
@@ -348,6 +354,8 @@ void Audit::look(const Agent& agent, const Snapshot& snapshot, const Instant& no
     sessions_restarted_ = sessions_restarted_ || still_here < known_.size();
     std::swap(known_, fresh_);
     look_at_totals(snapshot, now.mono);
+    look_at_host_rtt(snapshot, now.mono);
+    look_at_link_counters(snapshot, now.mono);
     look_at_samples(snapshot, now.mono);
 }
 
@@ -516,13 +524,11 @@ void Audit::look_at_totals(const Snapshot& snapshot, MonoTime now) {
     for (const NamedCount& count : snapshot.discovery_errors) {
         totals.push_back(count.count);
     }
-    for (const HostRttSnapshot& kind : snapshot.host_rtt) {
-        // Kinds appear with their first peer: by sum only, lest the places move.
-        totals.push_back(
-            std::accumulate(kind.rtt.counts.begin(), kind.rtt.counts.end(), std::uint64_t{0}));
+    if (!totals_.empty() && totals.size() != totals_.size()) {
+        fail(fmt::format("{} totals became {}", totals_.size(), totals.size()), now);
     }
     for (std::size_t i = 0; i < std::min(totals.size(), totals_.size()); ++i) {
-        if (totals[i] < totals_[i] && snapshot.host_rtt.size() <= 1) {
+        if (totals[i] < totals_[i]) {
             fail(fmt::format("total {} fell from {} to {}", i, totals_[i], totals[i]), now);
         }
     }
@@ -533,6 +539,51 @@ void Audit::look_at_totals(const Snapshot& snapshot, MonoTime now) {
     }
     if (sessions_restarted_ ? ignored < forged_ : ignored != forged_) {
         fail(fmt::format("{} packets forged, {} ignored", forged_, ignored), now);
+    }
+}
+
+/// Kinds appear with their first peer, and stay.
+void Audit::look_at_host_rtt(const Snapshot& snapshot, MonoTime now) {
+    for (const HostRttSnapshot& fresh : snapshot.host_rtt) {
+        const std::vector<std::uint64_t>& counts = fresh.rtt.counts;
+        auto& known = host_rtt_.try_emplace({fresh.probe, fresh.kind}, counts).first->second;
+        const bool rose = std::equal(
+            counts.begin(), counts.end(), known.begin(), known.end(), std::greater_equal<>{});
+        if (!rose) {
+            fail(fmt::format("round trips of {} to {} peers fell",
+                             to_text(fresh.probe),
+                             to_text(fresh.kind)),
+                 now);
+        }
+        known = counts;
+    }
+    if (snapshot.host_rtt.size() != host_rtt_.size()) {
+        fail(fmt::format(
+                 "round trips of {} kinds, {} before", snapshot.host_rtt.size(), host_rtt_.size()),
+             now);
+    }
+}
+
+/// The kernel gives indexes out again, but no link gets the generation of another.
+void Audit::look_at_link_counters(const Snapshot& snapshot, MonoTime now) {
+    const auto& links = snapshot.topology->links;
+    if (snapshot.link_counters.size() != links.size()) {
+        fail(fmt::format("{} links, counters of {}", links.size(), snapshot.link_counters.size()),
+             now);
+        return;
+    }
+    for (std::size_t i = 0; i < links.size(); ++i) {
+        const Link& link = *links[i];
+        const std::optional<LinkCounters>& is = snapshot.link_counters[i];
+        std::optional<LinkCounters>& was = link_counters_[{link.index, link.generation}];
+        if (was && (!is || any_fell(*was, *is))) {
+            fail(fmt::format("a counter of link {} ({}) {}",
+                             static_cast<unsigned>(link.index),
+                             link.name,
+                             is ? "fell" : "is forgotten"),
+                 now);
+        }
+        was = is;
     }
 }
 

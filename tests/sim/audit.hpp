@@ -3,7 +3,7 @@
 // tells the agent anything.
 //
 // At every look (a snapshot):
-//   - no counter has fallen while its peer lived;
+//   - no counter has fallen while its peer or link lived;
 //   - sent is what the kernel took; lost is no more than what the world made fail; received is no
 //     more than what was answered; in flight is no more than what was asked lately;
 //   - lost = sum of the loss reasons, and no reason that nobody gave;
@@ -18,9 +18,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent/agent.hpp"
@@ -171,6 +173,8 @@ class Audit {
     void look_at_accounting(const Known& fresh, MonoTime now);
     void look_at_in_flight(const Known& fresh, MonoTime now);
     void look_at_totals(const Snapshot& snapshot, MonoTime now);
+    void look_at_host_rtt(const Snapshot& snapshot, MonoTime now);
+    void look_at_link_counters(const Snapshot& snapshot, MonoTime now);
     void look_at_samples(const Snapshot& snapshot, MonoTime now);
     std::string name(const Known& known) const;
 
@@ -183,6 +187,9 @@ class Audit {
     std::vector<Check> checks_;
     std::vector<std::uint64_t> totals_;
     std::vector<std::uint64_t> fresh_totals_;
+    std::map<std::pair<ProbeKind, PeerKind>, std::vector<std::uint64_t>> host_rtt_;
+    /// By index and generation, of all links ever seen.
+    std::map<std::pair<IfIndex, std::uint64_t>, std::optional<LinkCounters>> link_counters_;
     std::vector<Verdict> verdicts_;
     std::vector<std::string> broken_;
     MonoTime last_trouble_{};

@@ -88,6 +88,19 @@ Difference link_difference(const Topology& model, const Topology& fresh, const L
     return std::nullopt;
 }
 
+/// Only that they belong to links that are there. What they are is not compared, since it may be
+/// old at rest by design: events never tell of them, only dumps of links do. Those come once a
+/// minute while some are known, and else after a loss only: so a new link's may be unknown.
+Difference function_difference(const Topology& model) {
+    for (const FunctionsOf& functions : model.snapshot()->virtual_functions) {
+        if (!model.link(functions.physical_function)) {
+            return fmt::format("virtual functions of no link, {}",
+                               static_cast<unsigned>(functions.physical_function));
+        }
+    }
+    return std::nullopt;
+}
+
 /// The kernel's first question for a neighbour is silent, so an unresolved one may be unknown.
 Difference neighbour_difference(const Topology& model,
                                 const Topology& fresh,
@@ -139,6 +152,9 @@ Difference difference(const Topology& model,
     }
     if (model.default_gateways() != fresh.default_gateways()) {
         return "the default gateways";
+    }
+    if (const auto found = function_difference(model)) {
+        return found;
     }
     return neighbour_difference(model, fresh, tables);
 }

@@ -10,7 +10,8 @@
 namespace reachd::sim {
 
 /// In words, the first difference between the model and a fresh dump of `tables` (and what a test
-/// has set besides); nothing: they are equal. Generations and counters may differ.
+/// has set besides); nothing: they are equal. Generations, counters
+/// and virtual functions may differ.
 std::optional<std::string> difference(const Topology& model,
                                       const Topology& fresh,
                                       const test::FakeRtnetlink& tables);

@@ -95,6 +95,7 @@ TEST_CASE("what the daemon's own serializers write is understood") {
                       WallTime(std::chrono::seconds(1'769'829'129))};
     snapshot.host.name = "hv1";
     snapshot.topology_synced = true;
+    snapshot.topology_in_step = true;
     TopologySnapshot topology;
     Link link;
     link.index = IfIndex{2};
