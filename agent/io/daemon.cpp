@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/io/device_facts.hpp"
@@ -58,13 +59,18 @@ std::string system_host_name() {
     return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
 }
 
-/// In the run-time directory, where systemd names one ($RUNTIME_DIRECTORY, systemd.exec(5)).
+/// In the run-time directory, where systemd names one ($RUNTIME_DIRECTORY, systemd.exec(5)), else
+/// in one of our own, which is made if it is not there and may be.
 std::string default_control_socket() {
     // NOLINTNEXTLINE(concurrency-mt-unsafe): read before the first thread starts.
     const char* listed = std::getenv("RUNTIME_DIRECTORY");
     const std::string_view directories = listed == nullptr ? "" : listed;
     const auto first = directories.substr(0, directories.find(':'));
-    return fmt::format("{}/control.sock", first.empty() ? "/run/reachd" : first);
+    if (!first.empty()) {
+        return fmt::format("{}/control.sock", first);
+    }
+    static_cast<void>(::mkdir("/run/reachd", 0755));  // listening tells what is wrong
+    return "/run/reachd/control.sock";
 }
 
 std::string url_of(const ListenAddress& address) {
