@@ -55,6 +55,7 @@ class Source final : public SnapshotSource {
         snapshot->started = snapshot->taken;
         snapshot->host.name = "hv1";
         snapshot->topology_synced = true;
+        snapshot->topology_in_step = true;
         auto topology = std::make_shared<TopologySnapshot>();
         for (std::uint32_t i = 1; i <= links; ++i) {
             Link link;
