@@ -226,12 +226,10 @@ void ProbeEngine::run_session(std::uint32_t id,
                               std::vector<SendOrder>& orders) {
     Session& session = sessions_[id];
     if (session.verdict_due <= now.mono) {
-        if (session.burst_left > 0 || now.mono - session.verdict_due >= stall_threshold ||
-            is_burst_starved(session)) {
-            // The rate limit held the burst back, or we stood still, or dropped answers ourselves:
-            // no verdict before the peer was really asked and had its time.
-            session.verdict_due = now.mono + verdict_wait(session);
-        } else {
+        // No verdict before the peer was really asked and had its time.
+        if (session.burst_left > 0) {
+            session.verdict_due = now.mono + verdict_wait(session);  // the rate limit holds it back
+        } else if (!begin_burst_anew(session, now.mono)) {
             judge(id, ReachabilityMachine::Event::verdict_due, now.mono);
         }
     }
@@ -263,14 +261,22 @@ Duration ProbeEngine::verdict_wait(const Session& session) {
     return std::max(verdict_delay, 4 * session.smoothed_rtt);
 }
 
-bool ProbeEngine::is_burst_starved(const Session& session) const {
-    for (std::uint32_t id = session.first_in_flight; id != none; id = flights_[id].next) {
-        const Flight& flight = flights_[id];
-        if (flight.in_burst && !flight.answered && is_starved(flight)) {
-            return true;
-        }
+void ProbeEngine::begin_burst(Session& session, MonoTime now) {
+    session.burst_left = burst_size;
+    session.burst_epoch = stall_epoch_;
+    session.burst_due = now;
+    session.verdict_due = now + verdict_wait(session);
+}
+
+/// If we stood still, or dropped answers ourselves, since the burst began, its silence proves
+/// nothing: the peer is asked once more.
+bool ProbeEngine::begin_burst_anew(Session& session, MonoTime now) {
+    if (session.burst_epoch == stall_epoch_ || session.burst_chances == second_chances_max) {
+        return false;
     }
-    return false;
+    ++session.burst_chances;
+    begin_burst(session, now);
+    return true;
 }
 
 void ProbeEngine::order_burst(std::uint32_t id, MonoTime now, std::vector<SendOrder>& orders) {
@@ -383,8 +389,9 @@ void ProbeEngine::on_skipped(const SendOrder& order, SkipReason reason) {
     if (order.repeated) {
         const std::uint32_t flight = find_flight(session, order.token.sequence);
         if (flight != none) {
-            // Still to be asked again: at its next time-out.
+            // Still to be asked again, at its next time-out: this chance was none.
             flights_[flight].stall_epoch = repeat_epoch_ - 1;
+            --flights_[flight].chances;
         }
         return;
     }
@@ -625,11 +632,16 @@ void ProbeEngine::judge(std::uint32_t id, ReachabilityMachine::Event event, Mono
         changed_.push_back(id);
     }
     switch (action) {
-        case ReachabilityMachine::Action::none: return;
+        case ReachabilityMachine::Action::none:
+            // A probe asked since our trouble is lost too: that burst need not be waited for.
+            if (event != ReachabilityMachine::Event::no_answer ||
+                session.verdict_due == mono_never || !begin_burst_anew(session, now)) {
+                return;
+            }
+            break;
         case ReachabilityMachine::Action::begin_burst:
-            session.burst_left = burst_size;
-            session.burst_due = now;
-            session.verdict_due = now + verdict_wait(session);
+            session.burst_chances = 0;
+            begin_burst(session, now);
             break;
         case ReachabilityMachine::Action::end_burst:
             session.burst_left = 0;

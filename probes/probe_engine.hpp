@@ -65,8 +65,8 @@ class ProbeEngine {
     static constexpr Duration burst_spacing = std::chrono::milliseconds(150);
     static constexpr Duration verdict_delay = std::chrono::milliseconds(900);
     static constexpr unsigned in_flight_per_session_max = 256;
-    /// A probe gets its time-out again this often at most, whatever befalls us: a verdict must
-    /// come.
+    /// A probe gets its time-out again, and a burst is asked again, this often at most, whatever
+    /// befalls us: a verdict must come.
     static constexpr std::uint8_t second_chances_max = 2;
     /// 64 MB of probes in flight: the table cannot grow beyond it, whatever is configured.
     static constexpr std::size_t in_flight_max = 1'000'000;
@@ -177,10 +177,12 @@ class ProbeEngine {
         std::uint32_t sequence = 0;          ///< of the next probe
         std::uint32_t highest_answered = 0;  ///< one past the latest probe answered in time
         std::uint32_t first_in_flight = none;
+        std::uint32_t burst_epoch = 0;  ///< stall epoch when the burst began
         std::uint32_t generation = 0;
         std::uint16_t in_flight = 0;
         ReachabilityMachine machine;
         std::uint8_t burst_left = 0;
+        std::uint8_t burst_chances = 0;  ///< bursts begun anew since the suspicion
         ProbeKind kind = ProbeKind::icmp;
         PeerKind peer_kind = PeerKind::host;
         bool open = false;
@@ -232,7 +234,8 @@ class ProbeEngine {
     void count_failure(Session& session, FailureReason reason);
     FailureReason loss_reason(const Session& session, MonoTime now) const;
     bool is_starved(const Flight& flight) const;
-    bool is_burst_starved(const Session& session) const;
+    void begin_burst(Session& session, MonoTime now);
+    bool begin_burst_anew(Session& session, MonoTime now);
     static Duration verdict_wait(const Session& session);
 
     Random& random_;

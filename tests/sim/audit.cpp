@@ -139,8 +139,12 @@ void Audit::note_dropped(std::size_t host, MonoTime now) {
     note_trouble(now);
 }
 
-void Audit::note_answer(
-    std::size_t host, MonoTime sent, MonoTime arrived, bool sure, MonoTime now) {
+void Audit::note_answer(std::size_t host,
+                        std::uint16_t sequence,
+                        MonoTime sent,
+                        MonoTime arrived,
+                        bool sure,
+                        MonoTime now) {
     Truth& what = truth(host);
     const bool surely_late =
         arrived - sent > what.options.timeout + lag_noise && last_trouble_ < sent;
@@ -154,6 +158,11 @@ void Audit::note_answer(
         ++what.failures_since_answer;
         what.last_failure = now;
         return;
+    }
+    const bool is_copy =
+        std::exchange(what.answered[sequence % sends_remembered], sequence + 1U) == sequence + 1U;
+    if (is_copy) {
+        return;  // it was on its way when the peer may have been gone already
     }
     what.last_sure_answer = arrived;
     what.failures_since_answer = 0;

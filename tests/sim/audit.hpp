@@ -80,8 +80,14 @@ class Audit {
     void note_skipped(MonoTime now);
     /// Our own buffer had no room for a true answer.
     void note_dropped(std::size_t host, MonoTime now);
-    /// The agent has been given a true answer. `sure`: nobody could take it for a late one.
-    void note_answer(std::size_t host, MonoTime sent, MonoTime arrived, bool sure, MonoTime now);
+    /// The agent has been given a true answer, or a copy of one. `sure`: nobody could take it for a
+    /// late one.
+    void note_answer(std::size_t host,
+                     std::uint16_t sequence,
+                     MonoTime sent,
+                     MonoTime arrived,
+                     bool sure,
+                     MonoTime now);
     void note_error(std::size_t host, FailureReason reason);
 
     void note_forged() { ++forged_; }
@@ -130,6 +136,8 @@ class Audit {
         MonoTime last_sure_answer{};  ///< arrived
         MonoTime last_answer_read{};
         std::array<MonoTime, sends_remembered> sends{};  ///< the latest ones, a ring
+        /// Which probe of this place was answered last: its sequence, one more.
+        std::array<std::uint32_t, sends_remembered> answered{};
         std::optional<bool> up;
     };
 

@@ -146,6 +146,52 @@ TEST_CASE("sim: answers that our own buffer dropped are asked for again", "[sim]
     check_sound(world);
 }
 
+TEST_CASE("sim: an overflow in the midst of an outage does not put off its verdict", "[sim]") {
+    Config config = two_peers();
+    for (PeerConfig& peer : config.peers) {
+        peer.icmp.interval = 200ms;
+    }
+    for (Duration into = 0s; into <= 2s; into += 100ms) {
+        CAPTURE(into.count());
+        World world({.seed = 14, .config = config});
+        world.run(5s);
+        pm1(world).link.there.down = true;
+        world.run(into);
+        world.local.receive_buffer_packets = 0;
+        world.run(400ms);
+        world.local.receive_buffer_packets = 100'000;
+        // The loss is told with the next answer of pm2; a probe sent after that times out in 1 s.
+        const Duration told = world.elapsed() + 250ms;
+        world.run(10s);
+        CHECK(verdict_texts(world) == Texts{"pm1 up", "pm2 up", "pm1 down"});
+        CHECK(last_verdict(world, "pm1") <= told + 200ms + 1s + 1s + 100ms);
+        CHECK(row_of(world, "pm2").counters.lost == 0);
+        check_sound(world);
+    }
+}
+
+TEST_CASE("sim: a standstill in the midst of an outage does not put off its verdict", "[sim]") {
+    Config config = two_peers();
+    for (PeerConfig& peer : config.peers) {
+        peer.icmp.timeout = 2s;
+    }
+    for (Duration into = 0s; into <= 3s; into += 100ms) {
+        CAPTURE(into.count());
+        World world({.seed = 15, .config = config});
+        world.run(5s);
+        pm1(world).link.there.down = true;
+        world.run(into);
+        world.starve(300ms);
+        world.run(300ms);
+        const Duration awake = world.elapsed();
+        world.run(10s);
+        CHECK(verdict_texts(world) == Texts{"pm1 up", "pm2 up", "pm1 down"});
+        CHECK(last_verdict(world, "pm1") <= awake + 1s + 2s + 1s + 100ms);
+        check_untouched(world, "pm2");
+        check_sound(world);
+    }
+}
+
 TEST_CASE("sim: a local firewall is not loss of the path", "[sim]") {
     World world({.seed = 8, .config = two_peers()});
     world.run(10s);

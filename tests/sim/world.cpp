@@ -262,7 +262,12 @@ void World::read(const Packet& packet) {
              arrival.reply.sequence,
              arrival.from.to_string(),
              sure ? "" : ", perhaps late");
-        audit.note_answer(packet.host, packet.sent, packet.arrived, sure, now_.mono);
+        audit.note_answer(packet.host,
+                          arrival.reply.sequence,
+                          packet.sent,
+                          packet.arrived,
+                          sure,
+                          now_.mono);
     } else {
         note("forged answer from {}", arrival.from.to_string());
         audit.note_forged();
