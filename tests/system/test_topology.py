@@ -495,8 +495,9 @@ def storm_without_privileges(lab):
     size = scrape.get("reachd_socket_receive_buffer_bytes", socket="netlink")
     with open("/proc/sys/net/core/rmem_default", encoding="ascii") as file:
         assert size == int(file.read()), f"{size} bytes"
-    assert scrape.get("reachd_netlink_overruns_total") >= 1, "the buffer was too large"
-    assert scrape.get("reachd_netlink_resyncs_total") >= 1
+    # A fast machine reads as fast as another one writes; standing still makes it sure, see below.
+    if scrape.get("reachd_netlink_overruns_total"):
+        assert scrape.get("reachd_netlink_resyncs_total") >= 1
 
 
 def storm_during_a_standstill(lab, **options):
@@ -529,7 +530,8 @@ def standstill_during_a_storm(lab):
 
 @test(alone=True)
 def standstill_during_a_storm_with_a_small_buffer(lab):
-    scrape = storm_during_a_standstill(lab, wrapper=WITH_SMALL_BUFFERS)
+    scrape = storm_during_a_standstill(lab, binary=copy_for_anyone(lab),
+                                       wrapper=(*WITH_SMALL_BUFFERS, *as_nobody(["net_raw"])))
     assert scrape.get("reachd_netlink_overruns_total") >= 1, "200 kB do not hold 10,000 messages"
 
 
