@@ -397,6 +397,7 @@ TopologyChange ChangeCollector::tell(const Pending& told, const Gateways& gatewa
         return change;
     }
     change.name = after->name;
+    change.kind = after->kind;
     FactWriter facts(change);
     if (!told.before) {
         facts.add(LinkAspect::appeared, {}, std::string(to_text(after->kind)));

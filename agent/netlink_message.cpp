@@ -13,6 +13,7 @@
 
 #include "agent/netlink_attributes.hpp"
 #include "agent/netlink_body.hpp"
+#include "common/utf8.hpp"
 
 namespace reachd {
 namespace {
@@ -96,29 +97,12 @@ bool is_plain(std::uint8_t byte) {
 
 /// Length of the valid UTF-8 character at the front, printable ones only; 0 if there is none.
 std::size_t printable_length(ByteView bytes) {
-    const std::uint8_t lead = bytes[0];
-    if (lead < 0x80) {
-        return is_plain(lead) ? 1 : 0;
+    if (bytes[0] < 0x80) {
+        return is_plain(bytes[0]) ? 1 : 0;
     }
-    const std::size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-    if (lead < 0xc2 || lead > 0xf4 || bytes.size() < length) {
-        return 0;
-    }
-    std::uint32_t code = lead & (0x7fU >> length);
-    for (std::size_t i = 1; i < length; ++i) {
-        if ((bytes[i] & 0xc0U) != 0x80U) {
-            return 0;
-        }
-        code = (code << 6U) | (bytes[i] & 0x3fU);
-    }
-    const bool overlong = (length == 3 && code < 0x800) || (length == 4 && code < 0x10000);
-    const bool surrogate = code >= 0xd800 && code <= 0xdfff;
-    const bool control = code < 0xa0;  // C1: terminals obey them
-    // Marks that turn the direction of the text round (Unicode Bidi_Control): they make one name
-    // look like another.
-    const bool direction = code == 0x61c || code == 0x200e || code == 0x200f ||
-                           (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
-    return overlong || surrogate || control || direction || code > 0x10ffff ? 0 : length;
+    const auto character = decode_utf8({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    const bool harmless = !is_control(character.code) && !steers_direction(character.code);
+    return harmless ? character.bytes : 0;
 }
 
 /// A dump request: netlink header, the header of its type, perhaps one attribute. What is not said

@@ -449,23 +449,20 @@ void Topology::Tables::remove_link_by_event(const LinkRemoved& removed, const In
     }
     doubt_unless(links.remember_removal(removed.index), DumpKind::links);
     remove_link(removed.index, removed.moved ? Departure::moved : Departure::told, now);
-    remove_entries_of(removed.index, Departure::told);
-    take_route_effects(now);
 }
 
+/// Also of one that was never announced: its routes and addresses may have been.
 void Topology::Tables::remove_link(IfIndex index, Departure departure, const Instant& now) {
-    const auto* known = links.find(index);
-    if (known == nullptr) {
-        return;
+    if (const auto* known = links.find(index)) {
+        changes.removed(*known, departure == Departure::moved, now);
+        if (routes.carries_default(index)) {
+            changes.touch_gateways(now);
+        }
+        links.erase(index);
+        ++revision;
+        ++state_revision;
     }
-    changes.removed(*known, departure == Departure::moved, now);
-    if (routes.carries_default(index)) {
-        changes.touch_gateways(now);
-    }
-    links.erase(index);
     remove_entries_of(index, departure);
-    ++revision;
-    ++state_revision;
     take_route_effects(now);
 }
 

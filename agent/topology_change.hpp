@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/address.hpp"
+#include "common/link.hpp"
 #include "common/time.hpp"
 
 namespace reachd {
@@ -66,7 +67,8 @@ struct TopologyChange {
     Instant time{};  ///< of its first message
     IfIndex device = IfIndex::any;
     std::uint64_t generation = 0;
-    std::string name{};  ///< of the device, afterwards
+    std::string name{};               ///< of the device, afterwards
+    LinkKind kind = LinkKind::other;  ///< of a removed one as well
     std::vector<LinkFact> facts{};
     std::uint32_t facts_refused = 0;
 };

@@ -25,22 +25,6 @@ bool carries_host(LinkKind kind) {
            kind == LinkKind::team || kind == LinkKind::vlan;
 }
 
-/// Of a removed link only the change knows what it was.
-bool concerns_host(const TopologyChange& change, const Link* link) {
-    if (link != nullptr) {
-        return carries_host(link->kind);
-    }
-    return std::any_of(change.facts.begin(), change.facts.end(), [](const LinkFact& fact) {
-        for (std::size_t kind = 0; kind < link_kind_count; ++kind) {
-            const auto known = static_cast<LinkKind>(kind);
-            if (carries_host(known) && fact.before == to_text(known)) {
-                return fact.aspect == LinkAspect::removed || fact.aspect == LinkAspect::moved_away;
-            }
-        }
-        return false;
-    });
-}
-
 bool asks_anew(const TopologyChange& change) {
     return std::any_of(change.facts.begin(), change.facts.end(), [](const LinkFact& fact) {
         return fact.aspect == LinkAspect::appeared || fact.aspect == LinkAspect::carrier ||
@@ -56,13 +40,13 @@ void TopologyWatch::set_host(HostFacts facts) {
 
 void TopologyWatch::take_stock(const Topology& topology) {
     for (const auto& link : topology.links()) {
-        look_at(*link);
+        look_at(*link, true);
     }
 }
 
-void TopologyWatch::look_at(const Link& link) {
+void TopologyWatch::look_at(const Link& link, bool ask) {
     has_guests_ = has_guests_ || leads_to_guest(link);
-    if (link.kind == LinkKind::physical && lookups_.size() < devices_max) {
+    if (ask && link.kind == LinkKind::physical && lookups_.size() < devices_max) {
         lookups_.push_back({link.index, link.generation, link.name});
     }
 }
@@ -76,12 +60,10 @@ void TopologyWatch::on_changes(const std::vector<TopologyChange>& changes,
         if (known != devices_.end() && (!link || link->generation != known->second.generation)) {
             devices_.erase(known);
         }
-        if (link && asks_anew(change)) {
-            look_at(*link);
-        } else if (link) {
-            has_guests_ = has_guests_ || leads_to_guest(*link);
+        if (link) {
+            look_at(*link, asks_anew(change));
         }
-        report(change, topology, now.mono);
+        report(change, now.mono);
     }
     if (!changes.empty()) {
         const TopologyChange& last = changes.back();
@@ -89,13 +71,12 @@ void TopologyWatch::on_changes(const std::vector<TopologyChange>& changes,
     }
 }
 
-void TopologyWatch::report(const TopologyChange& change, const Topology& topology, MonoTime now) {
+void TopologyWatch::report(const TopologyChange& change, MonoTime now) {
     if (now >= window_end_ && suppressed_ == 0) {
         window_end_ = now + window;
         lines_ = 0;
     }
-    const auto link = topology.link(change.device);
-    const bool important = concerns_host(change, link.get());
+    const bool important = carries_host(change.kind);
     // The last of them are kept for what the host stands on.
     const std::size_t room = important ? lines_per_window : lines_per_window / 2;
     if (lines_ >= room) {

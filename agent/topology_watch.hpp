@@ -69,8 +69,8 @@ class TopologyWatch {
         DeviceFacts facts;
     };
 
-    void look_at(const Link& link);
-    void report(const TopologyChange& change, const Topology& topology, MonoTime now);
+    void look_at(const Link& link, bool ask);
+    void report(const TopologyChange& change, MonoTime now);
 
     HostFacts host_;
     bool has_guests_ = false;  ///< in this run, also when they are gone by now

@@ -8,51 +8,14 @@
 #include <fmt/format.h>
 
 #include "common/check.hpp"
+#include "common/utf8.hpp"
 
 namespace reachd {
-
 namespace {
 
-struct Character {
-    char32_t code = 0;
-    std::size_t bytes = 0;  ///< 0: not UTF-8
-};
-
-/// Strict decoding (RFC 3629): no overlong forms, no surrogates, nothing above U+10FFFF.
-Character decode_utf8(std::string_view text) {
-    const auto byte_at = [text](std::size_t at) { return static_cast<unsigned char>(text[at]); };
-    const unsigned char lead = byte_at(0);
-    if (lead < 0x80U) {
-        return {lead, 1};
-    }
-    const std::size_t bytes = lead >= 0xf0U ? 4 : lead >= 0xe0U ? 3 : 2;
-    if (lead < 0xc2U || lead > 0xf4U || text.size() < bytes) {
-        return {};
-    }
-    char32_t code = lead & (0x7fU >> bytes);
-    for (std::size_t at = 1; at < bytes; ++at) {
-        if ((byte_at(at) & 0xc0U) != 0x80U) {
-            return {};
-        }
-        code = (code << 6U) | (byte_at(at) & 0x3fU);
-    }
-    constexpr std::array<char32_t, 5> least{0, 0, 0x80, 0x800, 0x10000};
-    if (code < least[bytes] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) {
-        return {};
-    }
-    return {code, bytes};
-}
-
-/// Bidirectional controls (UAX #9) can make a line read differently from what it says.
-bool steers_direction(char32_t code) {
-    return code == 0x061c || code == 0x200e || code == 0x200f ||
-           (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
-}
-
 bool is_harmless(char32_t code) {
-    const bool control = code < 0x20 || (code >= 0x7f && code <= 0x9f);
     const bool line_break = code == 0x2028 || code == 0x2029;
-    return !control && !line_break && !steers_direction(code);
+    return !is_control(code) && !line_break && !steers_direction(code);
 }
 
 std::string escaped(char32_t code) {
@@ -104,7 +67,7 @@ std::string printable(std::string_view text, std::size_t bytes_max) {
     line.reserve(std::min(text.size(), bytes_max));
     std::size_t cut = 0;  // the last character boundary that leaves room for the ellipsis
     while (!text.empty()) {
-        const Character character = decode_utf8(text);
+        const Utf8Character character = decode_utf8(text);
         if (character.bytes == 0) {
             line += fmt::format("\\x{:02x}", static_cast<unsigned char>(text.front()));
         } else if (is_harmless(character.code)) {

@@ -5,8 +5,6 @@
 namespace reachd {
 namespace {
 
-constexpr std::size_t text_size = MacAddress::size * 3 - 1;
-
 std::optional<std::uint8_t> digit(char character) {
     if (character >= '0' && character <= '9') {
         return static_cast<std::uint8_t>(character - '0');
@@ -46,18 +44,22 @@ std::optional<MacAddress> MacAddress::parse(std::string_view text) {
     return address;
 }
 
-std::string MacAddress::to_string() const {
+std::array<char, MacAddress::text_size> MacAddress::text() const {
     constexpr std::string_view digits = "0123456789abcdef";
-    std::string text;
-    text.reserve(text_size);
-    for (const auto byte : bytes_) {
-        if (!text.empty()) {
-            text += ':';
+    std::array<char, text_size> text{};
+    for (std::size_t i = 0; i < size; ++i) {
+        text[3 * i] = digits[bytes_[i] >> 4U];
+        text[3 * i + 1] = digits[bytes_[i] & 0xfU];
+        if (i + 1 < size) {
+            text[3 * i + 2] = ':';
         }
-        text += digits[byte >> 4U];
-        text += digits[byte & 0xfU];
     }
     return text;
+}
+
+std::string MacAddress::to_string() const {
+    const auto characters = text();
+    return {characters.begin(), characters.end()};
 }
 
 std::uint64_t MacAddress::to_number() const {

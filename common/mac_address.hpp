@@ -16,6 +16,7 @@ namespace reachd {
 class MacAddress {
   public:
     static constexpr std::size_t size = 6;
+    static constexpr std::size_t text_size = 3 * size - 1;
 
     MacAddress() = default;
 
@@ -36,6 +37,9 @@ class MacAddress {
 
     /// Lower-case, with colons.
     std::string to_string() const;
+
+    /// The same as exactly text_size characters, for writers of many.
+    std::array<char, text_size> text() const;
 
     /// The 48 bits as a number, first octet highest: for hashing and ordering.
     std::uint64_t to_number() const;

@@ -13,7 +13,7 @@ namespace {
 // What a line needs beside its name and labels: braces, blanks, the value.
 constexpr std::size_t line_rest_max = 16 + number_text_max;
 
-constexpr std::size_t mac_label_size = std::string_view(",mac=\"52:54:00:12:34:56\"").size();
+constexpr std::size_t mac_label_size = label_room("mac", "") + MacAddress::text_size;
 
 std::string line_begin(Metric metric) {
     return std::string(describe(metric).name) + "{device";
@@ -41,15 +41,9 @@ std::vector<bool> superseded_links(const TopologyView& view) {
 }
 
 void write_mac_label(TextBlock& block, const MacAddress& mac) {
-    constexpr std::string_view digits = "0123456789abcdef";
-    block.text(",mac=");
-    char separator = '"';
-    for (const auto byte : mac.bytes()) {
-        block.character(separator);
-        block.character(digits[byte >> 4U]);
-        block.character(digits[byte & 0xfU]);
-        separator = ':';
-    }
+    const auto text = mac.text();
+    block.text(",mac=\"");
+    block.text({text.data(), text.size()});
     block.character('"');
 }
 
