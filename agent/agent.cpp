@@ -43,7 +43,8 @@ Agent::Agent(Config config, std::string host_name, const AgentSeed& seed, const 
       started_(start),
       random_(seed.random),
       cookie_key_(seed.cookie_key),
-      engine_(engine_options(config_), random_, start.mono) {
+      engine_(engine_options(config_), random_, start.mono),
+      guests_(config_) {
     reload_.last_success = start.wall;
     // Numbers of another run must not come again: clients keep them as the state they know.
     const auto since_epoch = start.wall.time_since_epoch();
@@ -111,6 +112,10 @@ void Agent::poll(const Instant& now, Actions& actions) {
     }
     follow_topology(now);
     follow_changes(now);
+    follow_guests(now);
+    actions.guest_ports = guests_.take_ports();
+    actions.guest_lookup = guests_.take_lookup(now.mono);
+    actions.guest_records = guests_.take_records(now.mono);
     watch_.take_lookups(actions.device_lookups);
     for (LookupRequest& request : names_.take_requests(now.mono, random_)) {
         actions.lookups.push_back(std::move(request));
@@ -121,9 +126,10 @@ void Agent::poll(const Instant& now, Actions& actions) {
         if (i + prefetch_distance < orders_.size()) {
             reachd::prefetch(peers_[peers_.peer_of(orders_[i + prefetch_distance].token.session)]);
         }
-        order_echo(orders_[i], now, actions);
+        order_probe(orders_[i], now, actions);
     }
     judge_changed_peers(now);
+    actions.tcp_abandoned = engine_.take_abandoned();
     std::move(logs_.begin(), logs_.end(), std::back_inserter(actions.logs));
     logs_.clear();
 }
@@ -132,6 +138,7 @@ MonoTime Agent::next_deadline() const {
     return std::min({engine_.next_deadline(),
                      netlink_.next_deadline(),
                      watch_.next_deadline(),
+                     guests_deadline(),
                      names_.next_deadline()});
 }
 
@@ -181,14 +188,21 @@ void Agent::snapshot_peer(const Peer& peer, Snapshot& snapshot) const {
     const auto place = static_cast<std::uint32_t>(snapshot.peers.size());
     snapshot.peers.push_back(
         {peer.identity, peer.state, peer.up, peer.state_changes, peer.last_change});
-    if (peer.session == Peer::no_session) {
-        return;
+    bool asked = !peer.is_resolved() || peer.first_session == no_session;
+    Duration shortest = Duration::max();
+    for (auto session = peer.first_session; session != no_session;
+         session = peers_.next_session(session)) {
+        ProbeSnapshot probe;
+        probe.peer = place;
+        probe.port = peers_.place_of(session).port;
+        engine_.snapshot_session(session, probe, snapshot);
+        snapshot.probes.push_back(probe);
+        const Duration interval = engine_.interval(session);
+        if (peer.is_resolved() && interval <= shortest) {
+            asked = engine_.asked(session) || (asked && interval == shortest);
+            shortest = interval;
+        }
     }
-    ProbeSnapshot probe;
-    probe.peer = place;
-    engine_.snapshot_session(peer.session, probe, snapshot);
-    snapshot.probes.push_back(probe);
-    const bool asked = engine_.asked(peer.session) || !peer.is_resolved();
     snapshot.every_peer_asked = snapshot.every_peer_asked && asked;
 }
 
@@ -207,7 +221,13 @@ void Agent::finish_snapshot(Snapshot& snapshot, const Instant& now) const {
     snapshot.netlink = netlink_.snapshot();
     snapshot.topology_synced = netlink_.synced();
     snapshot.topology_in_step = netlink_.in_step(now.mono);
-    snapshot.discovery_errors = {{"dns", names_.errors()}, {"gateways", gateways_refused_}};
+    snapshot_guests(snapshot, now);
+    std::uint64_t guest_errors = guests_refused_ + guest_ports_failed_;
+    for (const NamedCount& refusal : guests_.refusals()) {
+        guest_errors += refusal.count;
+    }
+    snapshot.discovery_errors = {
+        {"dns", names_.errors()}, {"gateways", gateways_refused_}, {"guests", guest_errors}};
     snapshot.reload = reload_;
     snapshot.series_limit = config_.limits.series;
 }

@@ -7,12 +7,15 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "agent/event.hpp"
+#include "agent/guest_watch.hpp"
 #include "agent/peer_table.hpp"
 #include "agent/topology_watch.hpp"
 #include "common/random.hpp"
@@ -38,13 +41,21 @@ class Agent {
     void observe(const Instant& now) { engine_.observe(now); }
 
     void handle(const EchoSocketOpened& event, const Instant& now);
-    void handle(const EchoSent& event, const Instant& now);
-    void handle(const EchoNotSent& event, const Instant& now);
-    void handle(const EchoSkipped& event, const Instant& now);
+    void handle(const ProbeSent& event, const Instant& now);
+    void handle(const ProbeNotSent& event, const Instant& now);
+    void handle(const ProbeSkipped& event, const Instant& now);
     void handle(const TransmitStamped& event, const Instant& now);
     void handle(const EchoReplied& event, const Instant& now);
     void handle(const EchoFailed& event, const Instant& now);
     void handle(const PacketRejected& event, const Instant& now);
+    void handle(const TcpEnded& event, const Instant& now);
+    void handle(const TcpAbandoned& event, const Instant& now);
+    void handle(const NeighbourStamped& event, const Instant& now);
+    void handle(const NeighbourHeard& event, const Instant& now);
+    void handle(const NeighbourOverflowed& event, const Instant& now);
+    void handle(const GuestPortFailed& event, const Instant& now);
+    void handle(GuestsIdentified event, const Instant& now);
+    void handle(const GuestsRestored& event, const Instant& now);
     void handle(const ReceiveOverflowed& event, const Instant& now);
     void handle(const NetlinkReceived& event, const Instant& now);
     void handle(const NetlinkOverran& event, const Instant& now);
@@ -87,6 +98,9 @@ class Agent {
     /// In one go.
     Snapshot snapshot(const Instant& now) const;
 
+    /// For the run-time file at the end of a run.
+    std::vector<GuestAddressRecord> guest_records() const { return guests_.records(); }
+
     std::size_t peer_count() const { return peers_.size(); }
 
     /// The largest payload any peer is sent, bytes.
@@ -107,6 +121,20 @@ class Agent {
     /// The label `peer` of every discovered gateway.
     static constexpr std::string_view gateway_name = "gateway";
 
+    /// A guest's address, as told apart from others for as long as it is probed.
+    struct GuestKey {
+        IfIndex port = IfIndex::any;
+        IpAddress address;
+        MacAddress mac;
+
+        friend auto operator<=>(const GuestKey&, const GuestKey&) = default;
+    };
+
+    struct GuestPeer {
+        GuestTarget target;
+        std::uint32_t peer = 0;
+    };
+
     struct GatewayPeer {
         Gateway gateway;
         std::uint32_t peer = 0;
@@ -116,9 +144,32 @@ class Agent {
     static constexpr std::size_t ignored_count = 4;
 
     void add_configured_peer(const PeerConfig& config, const Instant& now);
-    std::uint32_t add_peer(Peer peer, const IcmpOptions& icmp, const Instant& now);
+
+    /// One way of asking a peer.
+    struct ProbeSpec {
+        SessionOptions options;
+        std::uint16_t port = 0;  ///< TCP only
+
+        friend bool operator==(const ProbeSpec&, const ProbeSpec&) = default;
+    };
+
+    static bool is_same_way(const ProbeSpec& a, const ProbeSpec& b) {
+        return a.options.kind == b.options.kind && a.port == b.port;
+    }
+
+    static std::vector<ProbeSpec> ip_probes(PeerKind kind,
+                                            const IcmpOptions& icmp,
+                                            const TcpOptions& tcp);
+    std::vector<ProbeSpec> probes_of(std::uint32_t id) const;
+    std::uint32_t add_peer(Peer peer,
+                           const IcmpOptions& icmp,
+                           const std::vector<ProbeSpec>& probes,
+                           const Instant& now);
+    void set_echo_options(Peer& peer, const IcmpOptions& icmp);
+    void set_probes(std::uint32_t id, const std::vector<ProbeSpec>& wanted, const Instant& now);
+    void open_session(std::uint32_t id, const ProbeSpec& probe, const Instant& now);
+    void close_sessions(std::uint32_t id);
     void remove_peer(std::uint32_t id);
-    void open_session(std::uint32_t id, const IcmpOptions& icmp, const Instant& now);
     void update_configured_peer(std::uint32_t id, const PeerConfig& config, const Instant& now);
     void apply_peers(const std::vector<PeerConfig>& configured, const Instant& now);
     void set_address(std::uint32_t id, const IpAddress& address, const Instant& now);
@@ -135,12 +186,33 @@ class Agent {
     void count_refused(const Gateway& gateway);
     void add_gateway(const Gateway& gateway, const Instant& now);
 
+    void follow_guests(const Instant& now);
+    MonoTime guests_deadline() const;
+    void apply_guests(const std::vector<GuestTarget>& targets, const Instant& now);
+    void remove_guests_not_in(const std::map<GuestKey, const GuestTarget*>& wanted);
+    void add_guest(const GuestTarget& target, const Instant& now);
+    void update_guest(GuestPeer& guest, const GuestTarget& target, const Instant& now);
+    void aim_at_guest(Peer& peer, const GuestTarget& target) const;
+    std::vector<ProbeSpec> guest_probes(const GuestTarget& target) const;
+    std::set<std::string> series_of_others() const;
+    void refuse_guest(const GuestTarget& target);
+    void snapshot_guests(Snapshot& snapshot, const Instant& now) const;
+
     void begin_snapshot(SnapshotDraft& draft) const;
     void snapshot_peer(const Peer& peer, Snapshot& snapshot) const;
     void finish_snapshot(Snapshot& snapshot, const Instant& now) const;
     void snapshot_topology(Snapshot& snapshot) const;
-    void order_echo(const SendOrder& order, const Instant& now, Actions& actions);
+    void order_probe(const SendOrder& order, const Instant& now, Actions& actions);
+    void order_echo(const Peer& peer, const SendOrder& order, const Instant& now, Actions& actions);
+    void order_connect(const Peer& peer, const SendOrder& order, Actions& actions);
+    void order_neighbour(const Peer& peer,
+                         const SendOrder& order,
+                         const Instant& now,
+                         Actions& actions);
     void judge_changed_peers(const Instant& now);
+    void suspect_siblings(std::uint32_t session, const Instant& now);
+    void update_verdict(Peer& peer, const Instant& now);
+    std::string failures_text(const Peer& peer) const;
     void log_verdict(const Peer& peer, std::optional<bool> before);
     std::optional<std::uint32_t> session_of(const EchoError& error);
     bool is_ours(const ProbeCookie& cookie) const;
@@ -165,6 +237,13 @@ class Agent {
     std::vector<GatewayPeer> gateways_;
     /// Those that limits.peers leaves no room for now.
     std::vector<Gateway> refused_gateways_;
+    GuestWatch guests_;
+    std::map<GuestKey, GuestPeer> guest_peers_;
+    std::set<std::string> refused_guests_;  ///< "name address", each counted once
+    std::uint64_t guests_refused_ = 0;
+    std::uint64_t guest_ports_failed_ = 0;
+    bool guests_followed_ = false;
+    MonoTime next_guests_{};
     std::vector<SendOrder> orders_;
     std::vector<LogRecord> logs_;
     std::array<EchoIdentifiers, 2> identifiers_{};  ///< by Family

@@ -22,31 +22,92 @@ std::shared_ptr<const PeerIdentity> configured_identity(const PeerConfig& config
 
 // ---- Peers
 
-void Agent::open_session(std::uint32_t id, const IcmpOptions& icmp, const Instant& now) {
-    Peer& peer = peers_[id];
-    peer.target.payload_bytes = icmp.payload_bytes;
-    peer.target.dscp = icmp.dscp;
-    if (!icmp.enabled) {
-        return;
+std::vector<Agent::ProbeSpec> Agent::ip_probes(PeerKind kind,
+                                               const IcmpOptions& icmp,
+                                               const TcpOptions& tcp) {
+    std::vector<ProbeSpec> probes;
+    if (icmp.enabled) {
+        probes.push_back({{ProbeKind::icmp, kind, icmp.interval, icmp.timeout}});
     }
-    payload_bytes_max_ = std::max<std::size_t>(payload_bytes_max_, icmp.payload_bytes);
-    const SessionOptions options{
-        ProbeKind::icmp, peer.identity->kind(), icmp.interval, icmp.timeout};
-    peers_.bind_session(id, engine_.open(options, now.mono));
+    for (const std::uint16_t port : tcp.ports) {
+        probes.push_back({{ProbeKind::tcp, kind, tcp.interval, tcp.timeout}, port});
+    }
+    return probes;
 }
 
-std::uint32_t Agent::add_peer(Peer peer, const IcmpOptions& icmp, const Instant& now) {
+std::vector<Agent::ProbeSpec> Agent::probes_of(std::uint32_t id) const {
+    std::vector<ProbeSpec> probes;
+    for (auto session = peers_[id].first_session; session != no_session;
+         session = peers_.next_session(session)) {
+        probes.push_back({engine_.options(session), peers_.place_of(session).port});
+    }
+    return probes;
+}
+
+void Agent::open_session(std::uint32_t id, const ProbeSpec& probe, const Instant& now) {
+    const std::uint32_t session = engine_.open(probe.options, now.mono);
+    peers_.add_session(id, session, probe.options.kind, probe.port);
+}
+
+void Agent::close_sessions(std::uint32_t id) {
+    while (peers_[id].first_session != no_session) {
+        const std::uint32_t session = peers_[id].first_session;
+        engine_.close(session);
+        peers_.drop_session(session);
+    }
+}
+
+/// Ways of asking that stay keep their counters, also with other times.
+void Agent::set_probes(std::uint32_t id, const std::vector<ProbeSpec>& wanted, const Instant& now) {
+    std::vector<ProbeSpec> missing = wanted;
+    for (auto session = peers_[id].first_session; session != no_session;) {
+        const std::uint32_t next = peers_.next_session(session);
+        const ProbeSpec known{engine_.options(session), peers_.place_of(session).port};
+        const auto found = std::find_if(missing.begin(), missing.end(), [&](const ProbeSpec& each) {
+            return is_same_way(each, known);
+        });
+        if (found == missing.end()) {
+            engine_.close(session);
+            peers_.drop_session(session);
+        } else {
+            if (*found != known) {
+                const SessionOptions& times = found->options;
+                engine_.set_times(session, times.interval, times.timeout, now.mono);
+            }
+            missing.erase(found);
+        }
+        session = next;
+    }
+    for (const ProbeSpec& probe : missing) {
+        open_session(id, probe, now);
+    }
+    update_verdict(peers_[id], now);
+}
+
+void Agent::set_echo_options(Peer& peer, const IcmpOptions& icmp) {
+    peer.target.payload_bytes = icmp.payload_bytes;
+    peer.target.dscp = icmp.dscp;
+    if (icmp.enabled) {
+        payload_bytes_max_ = std::max<std::size_t>(payload_bytes_max_, icmp.payload_bytes);
+    }
+}
+
+std::uint32_t Agent::add_peer(Peer peer,
+                              const IcmpOptions& icmp,
+                              const std::vector<ProbeSpec>& probes,
+                              const Instant& now) {
+    set_echo_options(peer, icmp);
     resolve_device(peer);
     const std::uint32_t id = peers_.add(std::move(peer));
-    open_session(id, icmp, now);
+    for (const ProbeSpec& probe : probes) {
+        open_session(id, probe, now);
+    }
     return id;
 }
 
 void Agent::remove_peer(std::uint32_t id) {
+    close_sessions(id);
     const Peer& peer = peers_[id];
-    if (peer.session != Peer::no_session) {
-        engine_.close(peer.session);
-    }
     if (peer.extras && !peer.extras->host_name.empty()) {
         names_.remove(peer.extras->host_name, peer.extras->family);
         const auto [first, last] = by_host_name_.equal_range(peer.extras->host_name);
@@ -84,7 +145,8 @@ void Agent::add_configured_peer(const PeerConfig& config, const Instant& now) {
                 config, resolved_address_text(peer.target.destination, config.device));
         }
     }
-    const std::uint32_t id = add_peer(std::move(peer), config.icmp, now);
+    const std::uint32_t id = add_peer(
+        std::move(peer), config.icmp, ip_probes(PeerKind::host, config.icmp, config.tcp), now);
     if (config.name == gateway_name) {
         gateway_namesake_ = id;
     }
@@ -106,20 +168,17 @@ void Agent::update_configured_peer(std::uint32_t id, const PeerConfig& config, c
         address == config.address && details.source == wanted.source &&
         details.device == wanted.device &&
         (!peer.extras || peer.extras->host_name.empty() || peer.extras->family == config.family);
-    const bool enabled = peer.session != Peer::no_session;
-    const SessionOptions options{
-        ProbeKind::icmp, PeerKind::host, config.icmp.interval, config.icmp.timeout};
-    const bool same_probes = enabled == config.icmp.enabled &&
-                             (!enabled || engine_.options(peer.session) == options) &&
-                             peer.target.payload_bytes == config.icmp.payload_bytes &&
-                             peer.target.dscp == config.icmp.dscp;
-    if (!same_target || !same_probes) {
+    if (!same_target) {
         // In this order, so that a host name keeps the address it has.
         add_configured_peer(config, now);
         remove_peer(id);
-    } else if (details.labels != config.labels) {
+        return;
+    }
+    if (details.labels != config.labels) {
         peer.identity = configured_identity(config, peer.identity->address());
     }
+    set_echo_options(peer, config.icmp);
+    set_probes(id, ip_probes(PeerKind::host, config.icmp, config.tcp), now);
 }
 
 void Agent::apply_peers(const std::vector<PeerConfig>& configured, const Instant& now) {
@@ -166,16 +225,14 @@ void Agent::set_address(std::uint32_t id, const IpAddress& address, const Instan
     peer.target.destination = address;
     peer.forget_verdict();
     peers_.touch_addresses();
+    guests_followed_ = false;  // nor may a guest have the same series
     if (peer.identity->name() == gateway_name) {
         topology_followed_ = false;  // it may take a gateway's place now, or give it back
     }
     resolve_device(peer);
-    if (peer.session == Peer::no_session) {
-        return;
-    }
-    const SessionOptions options = engine_.options(peer.session);
-    engine_.close(peer.session);
-    peers_.bind_session(id, engine_.open(options, now.mono));
+    const std::vector<ProbeSpec> probes = probes_of(id);
+    close_sessions(id);
+    set_probes(id, probes, now);
 }
 
 void Agent::handle(const NameLookedUp& event, const Instant& now) {
@@ -195,18 +252,17 @@ void Agent::handle(const NameLookedUp& event, const Instant& now) {
 
 /// Counts by old edges cannot be told by new ones: every session begins anew.
 void Agent::change_rtt_edges(const std::vector<double>& edges, const Instant& now) {
-    std::vector<std::pair<std::uint32_t, SessionOptions>> closed;
+    std::vector<std::pair<std::uint32_t, std::vector<ProbeSpec>>> closed;
     for (std::uint32_t id = 0; id < peers_.places(); ++id) {
-        Peer& peer = peers_[id];
-        if (peer.identity && peer.session != Peer::no_session) {
-            closed.emplace_back(id, engine_.options(peer.session));
-            engine_.close(peer.session);
-            peer.forget_verdict();
+        if (peers_[id].identity) {
+            closed.emplace_back(id, probes_of(id));
+            close_sessions(id);
+            peers_[id].forget_verdict();
         }
     }
     engine_.set_rtt_edges(edges);
-    for (const auto& [id, options] : closed) {
-        peers_.bind_session(id, engine_.open(options, now.mono));
+    for (const auto& [id, probes] : closed) {
+        set_probes(id, probes, now);
     }
 }
 
@@ -216,16 +272,21 @@ void Agent::handle(ConfigLoaded event, const Instant& now) {
     if (config.rtt_edges != config_.rtt_edges) {
         change_rtt_edges(config.rtt_edges, now);
     }
-    const bool other_defaults = config.icmp != config_.icmp;
     config_ = std::move(config);
     engine_.set_probes_per_second(config_.limits.probes_per_second);
     apply_peers(configured, now);
-    const bool keeps_gateways = !other_defaults && config_.discover_gateways;
-    while (!gateways_.empty() && (!keeps_gateways || peers_.size() > config_.limits.peers)) {
+    while (!gateways_.empty() &&
+           (!config_.discover_gateways || peers_.size() > config_.limits.peers)) {
         remove_peer(gateways_.back().peer);
         gateways_.pop_back();
     }
+    for (const GatewayPeer& each : gateways_) {
+        set_echo_options(peers_[each.peer], config_.icmp);
+        set_probes(each.peer, ip_probes(PeerKind::gateway, config_.icmp, config_.tcp), now);
+    }
     topology_followed_ = false;
+    guests_.configure(config_, now);
+    guests_followed_ = false;
     reload_ = {true, now.wall};
 }
 

@@ -24,15 +24,15 @@ void Agent::handle(const EchoSocketOpened& event, const Instant&) {
     family_open_[index(event.family)] = true;
 }
 
-void Agent::handle(const EchoSent& event, const Instant& now) {
+void Agent::handle(const ProbeSent& event, const Instant& now) {
     engine_.on_sent(event.order, now);
 }
 
-void Agent::handle(const EchoNotSent& event, const Instant& now) {
+void Agent::handle(const ProbeNotSent& event, const Instant& now) {
     engine_.on_not_sent(event.order, event.reason, now);
 }
 
-void Agent::handle(const EchoSkipped& event, const Instant&) {
+void Agent::handle(const ProbeSkipped& event, const Instant&) {
     engine_.on_skipped(event.order, SkipReason::busy);
 }
 
@@ -85,8 +85,8 @@ std::optional<std::uint32_t> Agent::session_of(const EchoError& error) {
         return is_ours(*error.cookie) ? std::optional(error.cookie->token.session) : std::nullopt;
     }
     for (const std::uint32_t id : peers_.peers_at(error.destination)) {
-        const std::uint32_t session = peers_[id].session;
-        if (session == Peer::no_session || !engine_.knows_sequence(session, error.sequence)) {
+        const std::uint32_t session = peers_.session_of(id, ProbeKind::icmp);
+        if (session == no_session || !engine_.knows_sequence(session, error.sequence)) {
             continue;
         }
         if (error.identifier == identifier_of(error.destination.family(), session)) {
@@ -143,45 +143,146 @@ void Agent::ignore(Ignored why) {
     ++ignored_[static_cast<std::size_t>(why)];
 }
 
-void Agent::order_echo(const SendOrder& order, const Instant& now, Actions& actions) {
-    const std::uint32_t session = order.token.session;
-    const Peer& peer = peers_[peers_.peer_of(session)];
+void Agent::order_probe(const SendOrder& order, const Instant& now, Actions& actions) {
+    const PeerTable::Place& place = peers_.place_of(order.token.session);
+    const Peer& peer = peers_[place.peer];
     if (!peer.is_resolved()) {
         return engine_.on_not_sent(order, FailureReason::unresolved, now);
     }
-    const std::size_t family = index(peer.target.destination.family());
     const bool device_missing = peer.extras && peer.extras->device_missing;
     if (device_missing && !netlink_.synced()) {
         return engine_.on_skipped(order, SkipReason::busy);  // not missed yet: we do not know
     }
-    if (!family_open_[family] || device_missing) {
+    if (device_missing) {
         return engine_.on_not_sent(order, FailureReason::local_error, now);
     }
+    switch (place.kind) {
+        case ProbeKind::icmp: return order_echo(peer, order, now, actions);
+        case ProbeKind::tcp: return order_connect(peer, order, actions);
+        case ProbeKind::arp: return order_neighbour(peer, order, now, actions);
+    }
+}
+
+void Agent::order_echo(const Peer& peer,
+                       const SendOrder& order,
+                       const Instant& now,
+                       Actions& actions) {
+    const Family family = peer.target.destination.family();
+    if (!family_open_[index(family)]) {
+        return engine_.on_not_sent(order, FailureReason::local_error, now);
+    }
+    const std::uint32_t session = order.token.session;
     const std::uint64_t tag = cookie_key_.tag(order.token, engine_.generation(session));
-    actions.echo_requests[family].push_back(
-        {order,
-         peer.target,
-         ProbeCookie{tag, order.token},
-         identifier_of(peer.target.destination.family(), session)});
+    actions.echo_requests[index(family)].push_back(
+        {order, peer.target, ProbeCookie{tag, order.token}, identifier_of(family, session)});
+}
+
+void Agent::order_connect(const Peer& peer, const SendOrder& order, Actions& actions) {
+    const EchoTarget& target = peer.target;
+    const std::uint16_t port = peers_.place_of(order.token.session).port;
+    actions.tcp_requests.push_back(
+        {order, {target.destination, target.source, target.device, port, target.dscp}});
+}
+
+void Agent::order_neighbour(const Peer& peer,
+                            const SendOrder& order,
+                            const Instant& now,
+                            Actions& actions) {
+    if (!peer.extras || !peer.extras->neighbour) {
+        return engine_.on_not_sent(order, FailureReason::local_error, now);
+    }
+    if (now.mono < peer.extras->neighbour_from) {
+        return engine_.on_skipped(order, SkipReason::busy);  // it checks its address anew
+    }
+    actions.neighbour_requests.push_back({order, *peer.extras->neighbour});
+}
+
+void Agent::handle(const TcpEnded& event, const Instant& now) {
+    engine_.on_tcp_result(event.token, event.result, now);
+}
+
+void Agent::handle(const TcpAbandoned& event, const Instant&) {
+    engine_.on_syn_retransmits(event.token, event.syn_retransmits);
+}
+
+void Agent::handle(const NeighbourStamped& event, const Instant&) {
+    if (engine_.is_open(event.token.session)) {
+        engine_.on_transmit_stamp(event.token, event.stamp);
+    }
 }
 
 // ---- Verdicts
 
 void Agent::judge_changed_peers(const Instant& now) {
     for (const std::uint32_t session : engine_.take_changed()) {
-        Peer& peer = peers_[peers_.peer_of(session)];
-        peer.state = engine_.state(session);
-        const auto before = std::exchange(peer.up, engine_.up(session));
-        if (peer.up == before) {
-            continue;
+        if (engine_.reach_state(session) == Reachability::suspect) {
+            suspect_siblings(session, now);
         }
-        peer.last_change = now.wall;
-        ++verdicts_;
-        if (before.has_value()) {
-            ++peer.state_changes;
-        }
-        log_verdict(peer, before);
+        update_verdict(peers_[peers_.peer_of(session)], now);
     }
+}
+
+/// The peer is asked in all its ways at once, so that its verdict is known at once.
+void Agent::suspect_siblings(std::uint32_t session, const Instant& now) {
+    const Peer& peer = peers_[peers_.peer_of(session)];
+    for (auto sibling = peer.first_session; sibling != no_session;
+         sibling = peers_.next_session(sibling)) {
+        if (sibling != session) {
+            engine_.suspect(sibling, now.mono);
+        }
+    }
+}
+
+/// A peer is up while it answers in one way at least, and down when none is left that might.
+void Agent::update_verdict(Peer& peer, const Instant& now) {
+    std::array<bool, 4> seen{};  // by Reachability
+    bool any_up = false;
+    bool all_down = peer.first_session != no_session;
+    for (auto session = peer.first_session; session != no_session;
+         session = peers_.next_session(session)) {
+        seen[static_cast<std::size_t>(engine_.reach_state(session))] = true;
+        const auto reachable = engine_.reachable(session);
+        any_up = any_up || reachable == true;
+        all_down = all_down && reachable == false;
+    }
+    peer.state = Reachability::unknown;
+    for (const auto best :
+         {Reachability::up, Reachability::suspect, Reachability::unknown, Reachability::down}) {
+        if (seen[static_cast<std::size_t>(best)]) {
+            peer.state = best;
+            break;
+        }
+    }
+    const auto verdict = any_up || all_down ? std::optional(any_up) : std::nullopt;
+    const auto before = std::exchange(peer.up, verdict);
+    if (peer.up == before || !peer.up) {
+        return;
+    }
+    peer.last_change = now.wall;
+    ++verdicts_;
+    if (before.has_value()) {
+        ++peer.state_changes;
+    }
+    log_verdict(peer, before);
+}
+
+/// "timeout", or "icmp timeout, tcp/22 prohibited" where it is asked in several ways.
+std::string Agent::failures_text(const Peer& peer) const {
+    std::string text;
+    for (auto session = peer.first_session; session != no_session;
+         session = peers_.next_session(session)) {
+        const std::string_view reason = to_text(engine_.last_failure(session));
+        const PeerTable::Place& place = peers_.place_of(session);
+        if (session == peer.first_session && place.next == no_session) {
+            return std::string(reason);
+        }
+        text += fmt::format("{}{}{} {}",
+                            text.empty() ? "" : ", ",
+                            to_text(place.kind),
+                            place.port == 0 ? std::string() : fmt::format("/{}", place.port),
+                            reason);
+    }
+    return text;
 }
 
 void Agent::log_verdict(const Peer& peer, std::optional<bool> before) {
@@ -193,9 +294,8 @@ void Agent::log_verdict(const Peer& peer, std::optional<bool> before) {
     const std::string who = identity.name() == identity.address() || identity.address().empty()
                                 ? identity.name()
                                 : fmt::format("{} ({})", identity.name(), identity.address());
-    const std::string text =
-        up ? fmt::format("peer {} is up again", who)
-           : fmt::format("peer {} is down: {}", who, to_text(engine_.last_failure(peer.session)));
+    const std::string text = up ? fmt::format("peer {} is up again", who)
+                                : fmt::format("peer {} is down: {}", who, failures_text(peer));
     LogRecord record{up ? LogLevel::notice : LogLevel::warning,
                      text,
                      up ? peer_up_message : peer_down_message,

@@ -6,9 +6,11 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/address.hpp"
+#include "common/mac_address.hpp"
 #include "common/snapshot.hpp"
 #include "common/time.hpp"
 
@@ -20,6 +22,10 @@ inline constexpr std::size_t labels_max = 32;              ///< of one peer, or 
 inline constexpr std::size_t listen_addresses_max = 16;
 inline constexpr std::size_t rtt_edges_max = 64;
 inline constexpr std::size_t socket_path_bytes_max = 107;  ///< unix(7): sun_path without its NUL
+inline constexpr std::size_t tcp_ports_max = 16;           ///< of one peer
+inline constexpr std::size_t glob_bytes_max = 256;
+inline constexpr std::size_t guest_globs_max = 64;       ///< in each list of them
+inline constexpr std::size_t guest_names_max = 100'000;  ///< as many as limits.guests can be
 
 /// Time-out over interval, rounded up, is at most this: what one session has to remember.
 inline constexpr std::int64_t probes_in_flight_max = 256;
@@ -35,6 +41,39 @@ struct IcmpOptions {
     friend bool operator==(const IcmpOptions&, const IcmpOptions&) = default;
 };
 
+/// TCP connect options: defaults for all, or of one peer.
+struct TcpOptions {
+    Duration interval = std::chrono::seconds(5);  ///< 10 ms to 1 h
+    Duration timeout = std::chrono::seconds(1);   ///< 10 ms to 60 s
+    /// Ascending, each once, 1 to 65535, at most tcp_ports_max; empty: not probed.
+    std::vector<std::uint16_t> ports;
+
+    friend bool operator==(const TcpOptions&, const TcpOptions&) = default;
+};
+
+/// ARP and IPv6 neighbour discovery of guests and gateways.
+struct ArpOptions {
+    bool enabled = true;
+    Duration interval = std::chrono::seconds(1);        ///< 10 ms to 1 h
+    Duration timeout = std::chrono::milliseconds(500);  ///< 10 ms to 60 s
+    /// IPv4 unicast, no loopback; nothing: 0.0.0.0, an ARP probe (RFC 5227, section 1.1).
+    std::optional<IpAddress> sender{};
+
+    friend bool operator==(const ArpOptions&, const ArpOptions&) = default;
+};
+
+struct GuestDiscoveryConfig {
+    bool enabled = true;
+    bool containers = true;                 ///< also veths into other namespaces
+    std::vector<std::string> bridges{"*"};  ///< globs over bridge names, at most guest_globs_max
+    std::vector<std::string> exclude;       ///< over device, guest and VM names, likewise
+    /// The last word on who has this MAC address; ordered by MAC, each once, at most
+    /// guest_names_max. Several may share a name: a guest with several virtual NICs.
+    std::vector<std::pair<MacAddress, std::string>> names;
+
+    friend bool operator==(const GuestDiscoveryConfig&, const GuestDiscoveryConfig&) = default;
+};
+
 enum class FamilyChoice : std::uint8_t { any, ipv4, ipv6 };
 
 struct PeerConfig {
@@ -48,6 +87,7 @@ struct PeerConfig {
     std::string device;               ///< interface name, or empty; never at odds with a zone
     std::vector<Label> labels;
     IcmpOptions icmp;
+    TcpOptions tcp;
 
     friend bool operator==(const PeerConfig&, const PeerConfig&) = default;
 };
@@ -85,6 +125,7 @@ struct HostConfig {
 
 struct LimitsConfig {
     std::uint32_t peers = 20000;              ///< 1 to 1,000,000
+    std::uint32_t guests = 2000;              ///< addresses of guests probed, 1 to 100,000
     std::uint32_t probes_per_second = 50000;  ///< 1 to 200,000, the cap in the code
     std::uint64_t series = 1000000;           ///< 1000 to 100,000,000
     std::uint32_t connections = 256;          ///< 1 to 10,000
@@ -94,9 +135,12 @@ struct Config {
     WebConfig web;
     ControlConfig control;
     HostConfig host;
-    IcmpOptions icmp;  ///< defaults for peers and discovered gateways
+    IcmpOptions icmp;  ///< defaults for peers, and for discovered gateways and guests
+    TcpOptions tcp;    ///< likewise
+    ArpOptions arp;
     std::vector<PeerConfig> peers;
     bool discover_gateways = true;
+    GuestDiscoveryConfig guests;
     /// Upper bounds in seconds, 1 to rtt_edges_max of them, 1 ns to 1 h each, ascending by at least
     /// 1 ns.
     std::vector<double> rtt_edges{

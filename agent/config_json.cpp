@@ -7,7 +7,9 @@
 
 #include <fmt/format.h>
 
+#include "agent/config_guests.hpp"
 #include "agent/config_peers.hpp"
+#include "agent/config_probes.hpp"
 #include "agent/config_reader.hpp"
 #include "agent/config_text.hpp"
 
@@ -19,8 +21,6 @@ using namespace config_reader;
 // Keys of sections that are not served yet.
 
 constexpr std::array<std::string_view, 1> web_probe_keys{"targets"};
-constexpr std::array<std::string_view, 5> guests_keys{
-    "enabled", "containers", "bridges", "exclude", "names"};
 constexpr std::array<std::string_view, 2> mesh_keys{"levels", "peers_per_group"};
 constexpr std::array<std::string_view, 3> fault_keys{"disable", "ignore_devices", "ignore_peers"};
 
@@ -101,24 +101,29 @@ constexpr std::array web_keys{
     Key<WebConfig>{"probe", later_section<WebConfig, web_probe_keys>},
 };
 
-// probes
+// probes, discovery
+
+template <auto member, auto read>
+void part(JsonProblems& problems, const JsonValue& value, Config& config) {
+    read(problems, value, config.*member);
+}
 
 constexpr std::array probes_keys{
-    Key<IcmpOptions>{"icmp", read_icmp},
-    Key<IcmpOptions>{"tcp", later_section<IcmpOptions, tcp_keys>},
-    Key<IcmpOptions>{"arp", later_section<IcmpOptions, arp_keys>},
-    Key<IcmpOptions>{"mtu", later_section<IcmpOptions, mtu_keys>},
+    Key<Config>{"icmp", part<&Config::icmp, read_icmp>},
+    Key<Config>{"tcp", part<&Config::tcp, read_tcp>},
+    Key<Config>{"arp", part<&Config::arp, read_arp>},
+    Key<Config>{"mtu", later_section<Config, mtu_keys>},
 };
-
-// discovery, metrics, limits
 
 constexpr std::array discovery_keys{
     Key<Config>{"gateways", boolean<&Config::discover_gateways>},
-    Key<Config>{"guests", later_switch<Config, guests_keys>},
+    Key<Config>{"guests", part<&Config::guests, read_guest_discovery>},
     Key<Config>{"files", later_list<Config>},
     Key<Config>{"http", later_list<Config>},
     Key<Config>{"dns", later_list<Config>},
 };
+
+// metrics, limits
 
 /// Edges as seconds; the engine keeps nanoseconds, in which no two may fall together.
 void read_rtt_edges(JsonProblems& problems, const JsonValue& value, Config& config) {
@@ -156,7 +161,7 @@ constexpr std::array metrics_keys{
 
 constexpr std::array limits_keys{
     Key<LimitsConfig>{"peers", integer<&LimitsConfig::peers, 1, 1'000'000>},
-    Key<LimitsConfig>{"guests", later_limit<LimitsConfig, 2000>},
+    Key<LimitsConfig>{"guests", integer<&LimitsConfig::guests, 1, 100'000>},
     Key<LimitsConfig>{"probes_per_second", integer<&LimitsConfig::probes_per_second, 1, 200'000>},
     Key<LimitsConfig>{"mtu_bytes_per_second", later_limit<LimitsConfig, 1'000'000>},
     Key<LimitsConfig>{"series", integer<&LimitsConfig::series, 1000, 100'000'000>},
@@ -180,7 +185,7 @@ constexpr std::array config_keys{
     Key<Config>{"web", section<&Config::web, web_keys>},
     Key<Config>{"control", section<&Config::control, control_keys>},
     Key<Config>{"host", section<&Config::host, host_keys>},
-    Key<Config>{"probes", section<&Config::icmp, probes_keys>},
+    Key<Config>{"probes", flat_section<probes_keys>},
     Key<Config>{"discovery", flat_section<discovery_keys>},
     Key<Config>{"mesh", later_section<Config, mesh_keys>},
     Key<Config>{"thresholds", later_section<Config, threshold_keys>},

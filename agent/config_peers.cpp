@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "agent/config_probes.hpp"
 #include "agent/config_reader.hpp"
 #include "agent/config_text.hpp"
 #include "common/nearest.hpp"
@@ -17,13 +18,8 @@ namespace {
 
 using namespace config_reader;
 
-constexpr std::array icmp_keys{
-    Key<IcmpOptions>{"enabled", boolean<&IcmpOptions::enabled>},
-    Key<IcmpOptions>{"interval", duration<&IcmpOptions::interval, 10, 3'600'000>},
-    Key<IcmpOptions>{"timeout", duration<&IcmpOptions::timeout, 10, 60'000>},
-    Key<IcmpOptions>{"payload_bytes", integer<&IcmpOptions::payload_bytes, 16, 9000>},
-    Key<IcmpOptions>{"dscp", integer<&IcmpOptions::dscp, 0, 63>},
-};
+/// Of peers later, if ever: ARP and neighbour discovery are for guests and gateways.
+constexpr std::array<std::string_view, 4> arp_keys{"enabled", "interval", "timeout", "sender"};
 
 /// A peer while it is read, with what is needed to check it against the others.
 struct PeerDraft {
@@ -105,11 +101,11 @@ void read_peer_labels(JsonProblems& problems, const JsonValue& value, PeerDraft&
 }
 
 void read_peer_icmp(JsonProblems& problems, const JsonValue& value, PeerDraft& peer) {
-    if (value.is(JsonType::boolean)) {
-        peer.config.icmp.enabled = value.boolean();
-    } else if (expect(problems, value, JsonType::object, "true, false or an object")) {
-        read_icmp(problems, value, peer.config.icmp);
-    }
+    read_icmp_changes(problems, value, peer.config.icmp);
+}
+
+void read_peer_tcp(JsonProblems& problems, const JsonValue& value, PeerDraft& peer) {
+    read_tcp_changes(problems, value, peer.config.tcp);
 }
 
 constexpr std::array peer_keys{
@@ -120,7 +116,7 @@ constexpr std::array peer_keys{
     Key<PeerDraft>{"device", read_peer_device},
     Key<PeerDraft>{"labels", read_peer_labels},
     Key<PeerDraft>{"icmp", read_peer_icmp},
-    Key<PeerDraft>{"tcp", later_switch<PeerDraft, tcp_keys>},
+    Key<PeerDraft>{"tcp", read_peer_tcp},
     Key<PeerDraft>{"arp", later_switch<PeerDraft, arp_keys>},
     Key<PeerDraft>{"mtu", later_switch<PeerDraft, mtu_keys>},
     Key<PeerDraft>{"thresholds", later_section<PeerDraft, threshold_keys>},
@@ -297,17 +293,6 @@ void read_labels(JsonProblems& problems, const JsonValue& value, std::vector<Lab
     }
 }
 
-void read_icmp(JsonProblems& problems, const JsonValue& value, IcmpOptions& options) {
-    const auto before = problems.count();
-    read_section(problems, value, icmp_keys, options);
-    // After another complaint the ratio may be one of values that nobody asked for.
-    if (problems.count() == before && options.timeout > probes_in_flight_max * options.interval) {
-        problems.add(
-            value,
-            fmt::format("timeout must be at most {} times the interval", probes_in_flight_max));
-    }
-}
-
 void read_peers(JsonProblems& problems, const JsonValue& value, Config& config) {
     if (!expect(problems, value, JsonType::array)) {
         return;
@@ -323,6 +308,7 @@ void read_peers(JsonProblems& problems, const JsonValue& value, Config& config) 
     for (const auto element : value.children()) {
         PeerDraft peer(element);
         peer.config.icmp = config.icmp;
+        peer.config.tcp = config.tcp;
         if (!expect(problems, element, JsonType::object)) {
             continue;
         }

@@ -1,5 +1,5 @@
 // The peers of a configuration: one peer's keys, and what peers must not have in common. Also the
-// two things that peers share with other sections: labels, and options of ICMP probes.
+// labels, which peers share with the host; the probes' options are config_probes' matter.
 #pragma once
 
 #include <array>
@@ -11,9 +11,7 @@
 
 namespace reachd {
 
-/// Keys of probe kinds and thresholds that later versions serve, for all peers or for one.
-inline constexpr std::array<std::string_view, 3> tcp_keys{"interval", "timeout", "ports"};
-inline constexpr std::array<std::string_view, 3> arp_keys{"interval", "timeout", "sender"};
+/// Keys of MTU probes and thresholds that later versions serve, for all peers or for one.
 inline constexpr std::array<std::string_view, 4> mtu_keys{
     "enabled", "interval", "timeout", "expected_bytes"};
 inline constexpr std::array<std::string_view, 5> threshold_keys{
@@ -22,10 +20,8 @@ inline constexpr std::array<std::string_view, 5> threshold_keys{
 /// Replaces `labels` by an object's members; at most labels_max.
 void read_labels(JsonProblems& problems, const JsonValue& value, std::vector<Label>& labels);
 
-/// Applies an object of changes to `options`; checks the whole afterwards.
-void read_icmp(JsonProblems& problems, const JsonValue& value, IcmpOptions& options);
-
-/// Replaces config.peers. Needs config.icmp and config.limits: both must have been read before.
+/// Replaces config.peers. Needs config.icmp, config.tcp and config.limits: all must have been read
+/// before.
 /// Takes O(n log n) for n peers, duplicates or not.
 void read_peers(JsonProblems& problems, const JsonValue& value, Config& config);
 

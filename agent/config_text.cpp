@@ -421,6 +421,39 @@ TextOutcome<IpAddress> parse_source_address(std::string_view text) {
     return *address;
 }
 
+TextOutcome<IpAddress> parse_arp_sender(std::string_view text) {
+    const auto address = IpAddress::parse(text);
+    if (!address || address->family() != Family::ipv4) {
+        return TextProblem{fmt::format(
+            "{} is no IPv4 address; ARP has no others, and \"\" stands for 0.0.0.0", quoted(text))};
+    }
+    if (address->is_unspecified()) {
+        return TextProblem{fmt::format("{} is what \"\" stands for; write that", quoted(text))};
+    }
+    if (address->is_loopback()) {
+        return TextProblem{
+            fmt::format("{} is a loopback address, which no network has", quoted(text))};
+    }
+    if (auto problem = check_unicast(*address, text)) {
+        return *problem;
+    }
+    return *address;
+}
+
+TextOutcome<MacAddress> parse_guest_mac(std::string_view text) {
+    const auto mac = MacAddress::parse(text);
+    if (!mac) {
+        return TextProblem{fmt::format(
+            R"({} is no MAC address; they are written like "52:54:00:12:34:56")", quoted(text))};
+    }
+    if (mac->is_group() || mac->is_zero()) {
+        return TextProblem{fmt::format("{} is {}; no interface has it",
+                                       quoted(text),
+                                       mac->is_zero() ? "the zero address" : "a group address")};
+    }
+    return *mac;
+}
+
 TextCheck check_device_name(std::string_view text) {
     constexpr std::size_t bytes_max = 15;  // IFNAMSIZ less its NUL
     if (text.empty() || text.size() > bytes_max) {
@@ -458,6 +491,16 @@ TextCheck check_label_name(std::string_view text) {
 TextCheck check_label_value(std::string_view text) {
     if (text.size() > label_value_bytes_max) {
         return TextProblem{fmt::format("longer than {} bytes", label_value_bytes_max)};
+    }
+    if (std::any_of(text.begin(), text.end(), is_control)) {
+        return TextProblem{fmt::format("{} holds a control character", quoted(text))};
+    }
+    return std::nullopt;
+}
+
+TextCheck check_glob(std::string_view text) {
+    if (text.empty() || text.size() > glob_bytes_max) {
+        return TextProblem{fmt::format("a glob has 1 to {} bytes", glob_bytes_max)};
     }
     if (std::any_of(text.begin(), text.end(), is_control)) {
         return TextProblem{fmt::format("{} holds a control character", quoted(text))};

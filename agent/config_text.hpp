@@ -1,6 +1,6 @@
-// The small languages inside a configuration's strings: durations, listen addresses, peer
-// addresses, device and label names. Text in, value or a reason out. It knows no keys and no files,
-// looks nothing up (a host name is only judged by its form) and never guesses.
+// The small languages inside a configuration's strings: durations, listen addresses, addresses of
+// peers and of guests, device and label names, globs. Text in, value or a reason out. It knows no
+// keys and no files, looks nothing up (a host name is only judged by its form) and never guesses.
 #pragma once
 
 #include <optional>
@@ -9,6 +9,7 @@
 
 #include "agent/config.hpp"
 #include "common/address.hpp"
+#include "common/mac_address.hpp"
 #include "common/result.hpp"
 #include "common/time.hpp"
 
@@ -49,6 +50,13 @@ struct PeerAddress {
 /// A unicast address of this host, numeric, without a zone.
 [[nodiscard]] TextOutcome<IpAddress> parse_source_address(std::string_view text);
 
+/// An address that ARP requests may come from: IPv4, unicast, no loopback address.
+[[nodiscard]] TextOutcome<IpAddress> parse_arp_sender(std::string_view text);
+
+/// An address that one network interface can have, "52:54:00:12:34:56" in either case: neither zero
+/// nor of a group.
+[[nodiscard]] TextOutcome<MacAddress> parse_guest_mac(std::string_view text);
+
 /// What is wrong with a text; nothing when all is well.
 using TextCheck = std::optional<TextProblem>;
 
@@ -63,6 +71,9 @@ using TextCheck = std::optional<TextProblem>;
 /// A label value or a name shown to people: at most label_value_bytes_max, no control characters.
 /// UTF-8 is assumed: the JSON reader refuses all else.
 [[nodiscard]] TextCheck check_label_value(std::string_view text);
+
+/// A pattern for glob_matches: 1 to glob_bytes_max bytes, no control characters.
+[[nodiscard]] TextCheck check_glob(std::string_view text);
 
 /// An absolute path for a Unix socket, at most socket_path_bytes_max; or empty.
 [[nodiscard]] TextCheck check_socket_path(std::string_view text);

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "agent/config.hpp"
+#include "agent/guest_watch.hpp"
 #include "agent/name_resolution.hpp"
 #include "agent/netlink_sync.hpp"
 #include "agent/topology_watch.hpp"
@@ -16,6 +18,10 @@
 #include "common/snapshot.hpp"
 #include "probes/echo_request.hpp"
 #include "probes/icmp_packet.hpp"
+#include "probes/neighbour_packet.hpp"
+#include "probes/neighbour_request.hpp"
+#include "probes/tcp_request.hpp"
+#include "probes/tcp_result.hpp"
 
 namespace reachd {
 
@@ -25,17 +31,18 @@ struct EchoSocketOpened {
     EchoIdentifiers identifiers;
 };
 
-struct EchoSent {
+/// What became of a request, of any kind: each ends in exactly one of these three.
+struct ProbeSent {
     SendOrder order;
 };
 
-struct EchoNotSent {
+struct ProbeNotSent {
     SendOrder order;
     FailureReason reason = FailureReason::local_error;
 };
 
-/// The socket's buffer was full.
-struct EchoSkipped {
+/// The socket's buffer was full, or there was no socket left.
+struct ProbeSkipped {
     SendOrder order;
 };
 
@@ -61,6 +68,46 @@ struct PacketRejected {
 
 /// The kernel dropped answers, since our receive buffer was full.
 struct ReceiveOverflowed {};
+
+/// A connect is over.
+struct TcpEnded {
+    ProbeToken token;
+    TcpResult result;
+};
+
+/// A connect that nobody waited for any more has been closed.
+struct TcpAbandoned {
+    ProbeToken token;
+    std::uint32_t syn_retransmits = 0;
+};
+
+/// The transmit stamp of a question to a neighbour.
+struct NeighbourStamped {
+    ProbeToken token;
+    WallTime stamp;
+};
+
+/// Came in on the port of a guest.
+struct NeighbourHeard {
+    IfIndex port = IfIndex::any;
+    NeighbourFrame frame;
+    std::optional<WallTime> received{};
+};
+
+struct NeighbourOverflowed {
+    IfIndex port = IfIndex::any;
+};
+
+/// This port cannot be listened on; it may be gone by now.
+struct GuestPortFailed {
+    IfIndex port = IfIndex::any;
+    std::string reason;
+};
+
+/// What an earlier run has left in the run-time file.
+struct GuestsRestored {
+    std::vector<GuestAddressRecord> records;
+};
 
 struct NetlinkReceived {
     ByteView datagram;
@@ -105,6 +152,12 @@ struct ConfigRejected {};
 /// memory from turn to turn.
 struct Actions {
     std::array<std::vector<EchoRequest>, 2> echo_requests;  ///< by Family
+    std::vector<TcpRequest> tcp_requests;
+    std::vector<ProbeToken> tcp_abandoned;  ///< nobody waits for these connects any more
+    std::vector<NeighbourRequest> neighbour_requests;
+    GuestWatch::Ports guest_ports;  ///< to be closed first, then opened
+    std::optional<GuestLookup> guest_lookup;
+    std::optional<std::vector<GuestAddressRecord>> guest_records;  ///< for the run-time file
     std::vector<DumpRequest> dumps;
     std::vector<LookupRequest> lookups;
     std::vector<DeviceLookup> device_lookups;
@@ -114,6 +167,12 @@ struct Actions {
         for (auto& requests : echo_requests) {
             requests.clear();
         }
+        tcp_requests.clear();
+        tcp_abandoned.clear();
+        neighbour_requests.clear();
+        guest_ports = {};
+        guest_lookup.reset();
+        guest_records.reset();
         dumps.clear();
         lookups.clear();
         device_lookups.clear();

@@ -74,7 +74,14 @@ std::vector<FdbChanged> FdbTable::of(IfIndex bridge) const {
     return all;
 }
 
+void FdbTable::tell(const Node& node, bool added) {
+    if (!node.second.fixed && news_.size() < news_max) {
+        news_.push_back({node.second.port, node.first.mac, added});
+    }
+}
+
 void FdbTable::chain(Node& node) {
+    tell(node, true);
     auto& first = first_of_port_[node.second.port];
     node.second.previous = nullptr;
     node.second.next = first;
@@ -85,6 +92,7 @@ void FdbTable::chain(Node& node) {
 }
 
 void FdbTable::unchain(Node& node) {
+    tell(node, false);
     auto& entry = node.second;
     if (entry.next != nullptr) {
         entry.next->second.previous = entry.previous;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "agent/netlink_message.hpp"
@@ -16,8 +17,19 @@
 
 namespace reachd {
 
+/// A MAC address was learnt behind a port, or is behind it no more.
+struct FdbNews {
+    IfIndex port = IfIndex::any;
+    MacAddress mac{};
+    bool added = false;
+};
+
 class FdbTable {
   public:
+    /// News that wait to be taken: half a full table at once. Further ones are dropped: whoever
+    /// takes them must do without.
+    static constexpr std::size_t news_max = 65'536;
+
     struct Changed {
         bool added = false;
         std::optional<IfIndex> port_before{};  ///< it moved
@@ -54,6 +66,9 @@ class FdbTable {
 
     std::uint64_t refused() const { return entries_.refused(); }
 
+    /// Since the last call, in order; entries that the kernel keeps for itself are left out.
+    [[nodiscard]] std::vector<FdbNews> take_news() { return std::exchange(news_, {}); }
+
   private:
     struct Key {
         IfIndex bridge = IfIndex::any;
@@ -77,8 +92,10 @@ class FdbTable {
     void chain(Node& node);
     void unchain(Node& node);
     void erase(Node& node);
+    void tell(const Node& node, bool added);
 
     Table entries_;
+    std::vector<FdbNews> news_;
     std::unordered_map<IfIndex, Node*> first_of_port_;
 };
 

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <malloc.h>
+#include <sys/resource.h>
 
 #include "agent/config_json.hpp"
 #include "agent/config_text.hpp"
@@ -87,6 +88,16 @@ std::optional<int> parse_command_line(int count, char** values, CommandLine& lin
     return std::nullopt;
 }
 
+/// A connect under way is a descriptor, and so is the port of a guest: 1024, the usual soft limit,
+/// is for programs that use select().
+void raise_descriptor_limit() {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        static_cast<void>(setrlimit(RLIMIT_NOFILE, &limit));
+    }
+}
+
 int run(int count, char** values) {
     CommandLine line;
     if (const auto done = parse_command_line(count, values, line)) {
@@ -105,6 +116,7 @@ int run(int count, char** values) {
                    loaded.missing ? "not there, the defaults apply" : "good");
         return 0;
     }
+    raise_descriptor_limit();
     // One heap for both loops: a second arena would double what a scrape leaves behind.
     // Large blocks (a snapshot of many peers) are mapped, so that they go back when they are freed:
     // glibc would otherwise keep them in the heap after the first one.

@@ -30,16 +30,38 @@ void PeerTable::remove(std::uint32_t id) {
     addresses_stale_ = true;
 }
 
-void PeerTable::bind_session(std::uint32_t peer, std::uint32_t session) {
+void PeerTable::add_session(std::uint32_t peer,
+                            std::uint32_t session,
+                            ProbeKind kind,
+                            std::uint16_t port) {
     ++revision_;
-    peers_[peer].session = session;
-    if (session == Peer::no_session) {
-        return;
+    if (session >= places_.size()) {
+        places_.resize(static_cast<std::size_t>(session) + 1);
     }
-    if (session >= peer_by_session_.size()) {
-        peer_by_session_.resize(static_cast<std::size_t>(session) + 1);
+    places_[session] = {peer, no_session, port, kind};
+    std::uint32_t* link = &peers_[peer].first_session;
+    while (*link != no_session) {
+        link = &places_[*link].next;
     }
-    peer_by_session_[session] = peer;
+    *link = session;
+}
+
+void PeerTable::drop_session(std::uint32_t session) {
+    ++revision_;
+    std::uint32_t* link = &peers_[places_[session].peer].first_session;
+    while (*link != session) {
+        link = &places_[*link].next;
+    }
+    *link = places_[session].next;
+    places_[session] = {};
+}
+
+std::uint32_t PeerTable::session_of(std::uint32_t peer, ProbeKind kind) const {
+    std::uint32_t session = peers_[peer].first_session;
+    while (session != no_session && places_[session].kind != kind) {
+        session = places_[session].next;
+    }
+    return session;
 }
 
 std::vector<std::uint32_t> PeerTable::peers_at(const IpAddress& address) {

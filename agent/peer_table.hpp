@@ -1,5 +1,5 @@
-// Who is probed: the peers with their identities, targets and verdicts, and the indexes that lead
-// from a probe session or an address to its peer. Opens no sessions and judges nothing.
+// Who is probed: the peers with their identities, targets, probe sessions and verdicts, and the
+// indexes that lead from a session or an address to its peer. Opens no sessions and judges nothing.
 #pragma once
 
 #include <cstdint>
@@ -14,24 +14,28 @@
 #include "common/probe.hpp"
 #include "common/snapshot.hpp"
 #include "probes/echo_request.hpp"
+#include "probes/neighbour_request.hpp"
 
 namespace reachd {
 
-/// What only some peers have: a host name to look up, a device to be found by its name.
+/// What only some peers have: a host name to look up, a device to be found by its name, a port to
+/// be asked on.
 struct PeerExtras {
     std::string host_name;  ///< empty: the address is numeric
     FamilyChoice family = FamilyChoice::any;
     std::string device;  ///< the device, or the zone of a link-local address; empty: neither
     bool device_missing = false;
+    std::optional<NeighbourTarget> neighbour{};  ///< of a guest, while it can be asked
+    MonoTime neighbour_from{};                   ///< it is not asked before
 };
 
-struct Peer {
-    static constexpr std::uint32_t no_session = 0xffffffffU;
+inline constexpr std::uint32_t no_session = 0xffffffffU;
 
+struct Peer {
     std::shared_ptr<const PeerIdentity> identity;  ///< null: this place is free
     EchoTarget target;
     std::unique_ptr<PeerExtras> extras;
-    std::uint32_t session = no_session;
+    std::uint32_t first_session = no_session;  ///< see PeerTable::next_session
     Reachability state = Reachability::unknown;
     std::optional<bool> up;
     std::uint32_t state_changes = 0;
@@ -61,7 +65,7 @@ class PeerTable {
 
     std::size_t size() const { return peers_.size() - free_.size(); }
 
-    /// Rises when a peer comes, goes or gets another session.
+    /// Rises when a peer or a session comes or goes.
     std::uint64_t revision() const { return revision_; }
 
     /// Some peer has a host name or a device.
@@ -70,10 +74,28 @@ class PeerTable {
     /// All places, used or not, for walking: check `identity`.
     std::uint32_t places() const { return static_cast<std::uint32_t>(peers_.size()); }
 
-    void bind_session(std::uint32_t peer, std::uint32_t session);
+    /// What an open session asks, and whom.
+    struct Place {
+        std::uint32_t peer = 0;
+        std::uint32_t next = no_session;  ///< of the same peer
+        std::uint16_t port = 0;           ///< TCP only
+        ProbeKind kind = ProbeKind::icmp;
+    };
+
+    /// After the peer's others.
+    void add_session(std::uint32_t peer, std::uint32_t session, ProbeKind kind, std::uint16_t port);
+    void drop_session(std::uint32_t session);
+
+    const Place& place_of(std::uint32_t session) const { return places_[session]; }
 
     /// The peer of an open session.
-    std::uint32_t peer_of(std::uint32_t session) const { return peer_by_session_[session]; }
+    std::uint32_t peer_of(std::uint32_t session) const { return places_[session].peer; }
+
+    /// no_session after the last one.
+    std::uint32_t next_session(std::uint32_t session) const { return places_[session].next; }
+
+    /// no_session: it is not asked so.
+    std::uint32_t session_of(std::uint32_t peer, ProbeKind kind) const;
 
     /// The address of a peer has changed: its index entry is made anew at the next question.
     void touch_addresses() { addresses_stale_ = true; }
@@ -84,7 +106,7 @@ class PeerTable {
   private:
     std::vector<Peer> peers_;
     std::vector<std::uint32_t> free_;
-    std::vector<std::uint32_t> peer_by_session_;
+    std::vector<Place> places_;  ///< by session
     /// Sorted by hash; made only when an ICMP error asks for it.
     std::vector<std::pair<std::uint32_t, std::uint32_t>> by_address_;
     bool addresses_stale_ = true;

@@ -782,6 +782,10 @@ std::size_t Topology::fdb_count() const {
     return tables_->fdb.size();
 }
 
+std::vector<FdbNews> Topology::take_fdb_news() {
+    return tables_->fdb.take_news();
+}
+
 std::vector<FdbChanged> Topology::fdb_of(IfIndex bridge) const {
     return tables_->fdb.of(bridge);
 }

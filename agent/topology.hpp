@@ -18,6 +18,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/fdb_table.hpp"
 #include "agent/netlink_message.hpp"
 #include "agent/route_table.hpp"
 #include "agent/topology_change.hpp"
@@ -133,6 +134,9 @@ class Topology {
 
     /// Entries of one bridge, ordered by VLAN and MAC.
     std::vector<FdbChanged> fdb_of(IfIndex bridge) const;
+
+    /// What was learnt and forgotten since the last call, see FdbTable.
+    [[nodiscard]] std::vector<FdbNews> take_fdb_news();
 
     // --- Routes of the main table
 

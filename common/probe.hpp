@@ -10,14 +10,13 @@
 namespace reachd {
 
 /// How a peer is asked. The text is the metric label `probe`.
-enum class ProbeKind : std::uint8_t { icmp };
-inline constexpr std::size_t probe_kind_count = 1;
+/// `arp` is ARP or IPv6 neighbour discovery.
+enum class ProbeKind : std::uint8_t { icmp, tcp, arp };
+inline constexpr std::size_t probe_kind_count = 3;
 
 constexpr std::string_view to_text(ProbeKind kind) {
-    switch (kind) {
-        case ProbeKind::icmp: return "icmp";
-    }
-    return "";
+    constexpr std::array<std::string_view, probe_kind_count> names{"icmp", "tcp", "arp"};
+    return names[static_cast<std::size_t>(kind)];
 }
 
 /// Why a probe failed. The first group ends a sent probe as lost; `refused` is an answer; the last
@@ -74,13 +73,15 @@ constexpr std::string_view to_text(SkipReason reason) {
     return names[static_cast<std::size_t>(reason)];
 }
 
-/// Why an answer gave no RTT sample: the wall clock stepped while the probe was out, or the probe
-/// loop itself was starved.
-enum class DiscardReason : std::uint8_t { clock_step, starved };
-inline constexpr std::size_t discard_reason_count = 2;
+/// Why an answer gave no RTT sample: the wall clock stepped while the probe was out, the probe loop
+/// itself was starved, or more than one request was out and nothing tells which of them was
+/// answered (Karn's rule, RFC 6298, section 3): a SYN that was retransmitted, ARP requests.
+enum class DiscardReason : std::uint8_t { clock_step, starved, ambiguous };
+inline constexpr std::size_t discard_reason_count = 3;
 
 constexpr std::string_view to_text(DiscardReason reason) {
-    constexpr std::array<std::string_view, discard_reason_count> names{"clock_step", "starved"};
+    constexpr std::array<std::string_view, discard_reason_count> names{
+        "clock_step", "starved", "ambiguous"};
     return names[static_cast<std::size_t>(reason)];
 }
 

@@ -28,8 +28,10 @@ struct Label {
 /// What only some peers have.
 struct PeerDetails {
     std::string source;         ///< configured source address, or empty
-    std::string device;         ///< configured (or the gateway's) device, or empty
+    std::string device;         ///< configured, the gateway's or the guest's device, or empty
     std::vector<Label> labels;  ///< the operator's own labels
+    std::string bridge{};       ///< of a guest, or empty
+    std::string vm{};           ///< of a guest whose virtual machine is known, or empty
 
     friend bool operator==(const PeerDetails&, const PeerDetails&) = default;
 };
@@ -85,6 +87,7 @@ struct ProbeSnapshot {
     Duration rtt_sum{};
     Duration jitter{};  ///< RFC 3550, section 6.4.1; zero before the second sample
     Duration last_rtt{};
+    std::uint64_t syn_retransmits = 0;  ///< TCP only
 };
 
 /// Failures are rare: only reasons that have occurred are listed, ordered by probe.
@@ -150,6 +153,47 @@ struct TopologySnapshot {
     std::uint64_t ipv6_routes = 0;
     std::uint64_t neighbours = 0;
     std::uint64_t fdb_entries = 0;
+};
+
+/// How an address of a guest came to be known.
+enum class LearntBy : std::uint8_t {
+    arp,           ///< it sent ARP with this sender address
+    neighbour,     ///< it advertised the address, or solicited from it (RFC 4861)
+    dhcp,          ///< a server acknowledged it
+    host_table,    ///< the neighbour table of this host
+    run_time_file  ///< an earlier run of the daemon
+};
+inline constexpr std::size_t learnt_by_count = 5;
+
+constexpr std::string_view to_text(LearntBy how) {
+    constexpr std::array<std::string_view, learnt_by_count> names{
+        "arp", "neighbour", "dhcp", "host_table", "run_time_file"};
+    return names[static_cast<std::size_t>(how)];
+}
+
+struct GuestAddressSnapshot {
+    MacAddress mac;
+    std::string address;  ///< numeric, with its zone where link-local
+    LearntBy how = LearntBy::arp;
+    WallTime first_seen{};
+    WallTime last_seen{};
+    std::optional<std::uint32_t> peer;  ///< place in Snapshot::peers; nothing: not probed
+    /// Why it is not probed (yet), for people: "temporary address", "claimed 4 s ago", …
+    std::string not_probed;
+};
+
+/// What is behind one virtual NIC: a virtual machine, a container, or nobody knows what.
+struct GuestSnapshot {
+    std::string name;  ///< label `peer`; empty: not decided yet
+    std::string vm;    ///< of a virtual machine; empty: none, or not known
+    std::string uuid;
+    IfIndex port = IfIndex::any;
+    std::string device;
+    IfIndex bridge = IfIndex::any;  ///< any: in none
+    std::string bridge_name;
+    LinkKind kind = LinkKind::tap;  ///< of the port: tap, veth, macvtap, physical (representor)
+    std::vector<MacAddress> macs;   ///< learnt behind the port, or told by the virtual machine
+    std::vector<GuestAddressSnapshot> addresses;
 };
 
 /// A change of the host's network, in words.
@@ -222,7 +266,8 @@ struct Snapshot {
     std::shared_ptr<const TopologySnapshot> topology;
     /// Of the links in `topology`, in their order; nothing: not read yet. Empty: none read yet.
     std::vector<std::optional<LinkCounters>> link_counters;
-    std::vector<DeviceFacts> devices;  ///< by ascending index
+    std::vector<DeviceFacts> devices;   ///< by ascending index
+    std::vector<GuestSnapshot> guests;  ///< by ascending index of the port
     std::optional<TopologyChangeSnapshot> last_change;
     NetlinkSnapshot netlink;
     std::vector<SocketSnapshot> sockets;

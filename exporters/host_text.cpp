@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <sstream>
 #include <string_view>
 #include <utility>
@@ -145,6 +146,25 @@ void write_peer_counts(Writer& out, const Snapshot& snapshot) {
     }
 }
 
+/// A line for each bridge, also one without guests: none is a number. Names, because a guest may
+/// outlive its bridge's link by a moment. Guests in no bridge have a line without the label.
+void write_guest_counts(Writer& out, const Snapshot& snapshot) {
+    std::map<std::string_view, std::uint64_t> by_bridge;
+    const TopologyView view(snapshot);
+    for (std::size_t row = 0; row < view.size(); ++row) {
+        if (view.link(row).kind == LinkKind::bridge) {
+            by_bridge.try_emplace(view.link(row).name, 0);
+        }
+    }
+    for (const auto& guest : snapshot.guests) {
+        ++by_bridge[guest.bridge_name];
+    }
+    out.family(Metric::guests);
+    for (const auto& [bridge, count] : by_bridge) {
+        out.sample(bridge.empty() ? "" : label("bridge", bridge), number(count));
+    }
+}
+
 void write_interface_counts(Writer& out, const Snapshot& snapshot) {
     const TopologyView view(snapshot);
     std::array<std::uint64_t, interface_kind_count> by_kind{};
@@ -218,6 +238,7 @@ HostText host_text(const Snapshot& snapshot, const ExpositionExtras& extras) {
     Writer out;
     write_agent(out, snapshot, extras.build);
     write_peer_counts(out, snapshot);
+    write_guest_counts(out, snapshot);
     write_interface_counts(out, snapshot);
     write_host_rtt(out, snapshot);
     write_samples(out, snapshot);

@@ -1,5 +1,5 @@
-// The part of /metrics that does not grow with the number of peers and interfaces: build, host,
-// counts by kind, engine, netlink, and the families of the process and the HTTP server. Small
+// The part of /metrics that does not grow with the number of peers: build, host, counts by kind and
+// by bridge, engine, netlink, and the families of the process and the HTTP server. Small
 // enough to be one string.
 #pragma once
 

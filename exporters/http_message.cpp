@@ -11,7 +11,7 @@
 namespace reachd {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, HttpRoute>, 8> routes{{
+constexpr std::array<std::pair<std::string_view, HttpRoute>, 10> routes{{
     {"/metrics", HttpRoute::metrics},
     {"/healthz", HttpRoute::healthy},
     {"/-/healthy", HttpRoute::healthy},
@@ -19,6 +19,8 @@ constexpr std::array<std::pair<std::string_view, HttpRoute>, 8> routes{{
     {"/-/ready", HttpRoute::ready},
     {"/", HttpRoute::front_page},
     {"/api/v1/status", HttpRoute::api_status},
+    {"/api/v1/peers", HttpRoute::api_peers},
+    {"/api/v1/guests", HttpRoute::api_guests},
     {"/api/v1/topology", HttpRoute::api_topology},
 }};
 constexpr std::string_view api_prefix = "/api/";
@@ -105,8 +107,19 @@ HttpRoute http_route(std::string_view target) {
 }
 
 bool is_api(HttpRoute route) {
-    return route == HttpRoute::api_status || route == HttpRoute::api_topology ||
-           route == HttpRoute::api_unknown;
+    switch (route) {
+        case HttpRoute::api_status:
+        case HttpRoute::api_peers:
+        case HttpRoute::api_guests:
+        case HttpRoute::api_topology:
+        case HttpRoute::api_unknown: return true;
+        case HttpRoute::metrics:
+        case HttpRoute::healthy:
+        case HttpRoute::ready:
+        case HttpRoute::front_page:
+        case HttpRoute::unknown: return false;
+    }
+    return false;
 }
 
 bool is_for_this_host(HttpRoute route) {
@@ -266,6 +279,8 @@ std::string front_page(std::string_view version) {
 <li><a href="/healthz">/healthz</a>: whether the probe loop turns</li>
 <li><a href="/readyz">/readyz</a>: whether every peer has been asked once</li>
 <li><a href="/api/v1/status">/api/v1/status</a>: the verdict on this host and its peers</li>
+<li><a href="/api/v1/peers">/api/v1/peers</a>: every peer and its probes</li>
+<li><a href="/api/v1/guests">/api/v1/guests</a>: the guests of this host and their addresses</li>
 <li><a href="/api/v1/topology">/api/v1/topology</a>: the devices of this host</li>
 </ul>
 </main>

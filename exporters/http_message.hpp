@@ -18,6 +18,8 @@ enum class HttpRoute : std::uint8_t {
     ready,
     front_page,
     api_status,
+    api_peers,
+    api_guests,
     api_topology,
     api_unknown,  ///< below /api/, but nothing that is there
     unknown,

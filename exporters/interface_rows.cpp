@@ -166,12 +166,15 @@ bool InterfaceRows::write_info(TextBlock& block, std::string_view name, const Ro
     const DeviceFacts* const facts = view_.facts(link);
     const auto kind = to_text(interface_kind(link, facts));
     const std::string_view driver = facts != nullptr ? std::string_view(facts->driver) : "";
+    const GuestSnapshot* const guest = view_.guest(link);
+    const std::string_view vm = guest != nullptr ? std::string_view(guest->vm) : "";
     const auto device = quoted_name(row.link);
     const auto bridge = row.bridge != no_bridge ? quoted_name(row.bridge) : "";
     constexpr std::string_view bridge_label = ",bridge";
     if (!block.reserve(name.size() + device.size() + label_room("device", "") +
                        label_room("kind", kind) + label_room("driver", driver) + mac_label_size +
-                       bridge_label.size() + bridge.size() + line_rest_max)) {
+                       bridge_label.size() + bridge.size() + label_room("vm", vm) +
+                       line_rest_max)) {
         return false;
     }
     block.text(name);
@@ -186,6 +189,7 @@ bool InterfaceRows::write_info(TextBlock& block, std::string_view name, const Ro
         block.text(bridge_label);
         block.text(bridge);
     }
+    write_label(block, "vm", vm);
     block.text("} 1\n");
     return true;
 }

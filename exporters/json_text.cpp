@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/log_text.hpp"
+
 namespace reachd {
 namespace {
 
@@ -16,6 +18,14 @@ bool is_plain(char letter) {
 void JsonText::real(std::string_view name, double value) {
     key(name);
     text_ += nlohmann::json(value).dump();
+}
+
+void JsonText::time_or_null(std::string_view name, WallTime value) {
+    if (value == WallTime{}) {
+        null(name);
+    } else {
+        text(name, rfc3339_utc(value));
+    }
 }
 
 void JsonText::quote(std::string_view value) {

@@ -5,10 +5,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "common/time.hpp"
 #include "exporters/number_text.hpp"
 
 namespace reachd {
@@ -58,6 +60,17 @@ class JsonText {
         text_.append(digits, write_unsigned(digits, value));
     }
 
+    /// In seconds, as plain decimals.
+    void seconds(std::string_view name, Duration value) {
+        key(name);
+        char digits[number_text_max];
+        text_.append(digits, write_seconds(digits, value));
+    }
+
+    void seconds_or_null(std::string_view name, const std::optional<Duration>& value) {
+        value ? seconds(name, *value) : null(name);
+    }
+
     /// Shortest form that reads back to the same double; null where it is not finite.
     void real(std::string_view name, double value);
 
@@ -74,6 +87,17 @@ class JsonText {
         } else {
             text(name, value);
         }
+    }
+
+    /// RFC 3339, UTC, with milliseconds; null for the epoch, which is no time that was measured.
+    void time_or_null(std::string_view name, WallTime value);
+
+    /// As text(), for a name that is not ours: escaped.
+    void foreign_text(std::string_view name, std::string_view value) {
+        separate();
+        quote(name);
+        text_ += ':';
+        quote(value);
     }
 
     /// An element of an array.

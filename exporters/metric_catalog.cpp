@@ -51,10 +51,10 @@ constexpr std::array catalog{
         .name = "reachd_peer_info",
         .type = gauge,
         .unit = "info",
-        .labels = "peer, address, kind, source, device, and the labels of the peer",
+        .labels = "peer, address, kind, source, device, bridge, vm, and the labels of the peer",
         .help = "Always 1; its labels describe the peer and are there to be joined.",
-        .query = "(reachd_peer_up == 0) * on (instance, peer, address) group_left (kind, device) "
-                 "reachd_peer_info",
+        .query = "(reachd_peer_up == 0) * on (instance, peer, address) group_left (kind, device, "
+                 "bridge, vm) reachd_peer_info",
     },
     MetricDescription{
         .metric = Metric::peers,
@@ -65,6 +65,16 @@ constexpr std::array catalog{
         .labels = "kind",
         .help = "Peers being probed, by kind: host, gateway or guest.",
         .query = "sum by (instance) (reachd_peers)",
+    },
+    MetricDescription{
+        .metric = Metric::guests,
+        .group = peers,
+        .name = "reachd_guests",
+        .type = gauge,
+        .unit = "count",
+        .labels = "bridge",
+        .help = "Guests of this host, probed or not, by the bridge they are plugged into.",
+        .query = "delta(reachd_guests[10m]) < 0",
     },
 
     MetricDescription{
@@ -172,6 +182,17 @@ constexpr std::array catalog{
         .query = "sum by (reason) (increase(reachd_probe_failures_total[10m])) > 0",
     },
     MetricDescription{
+        .metric = Metric::tcp_syn_retransmits,
+        .group = probes,
+        .name = "reachd_tcp_syn_retransmits_total",
+        .type = counter,
+        .unit = "count",
+        .labels = "peer, address, port",
+        .help = "Connection requests of TCP probes that the kernel sent again: lost ones, or lost "
+                "answers.",
+        .query = "increase(reachd_tcp_syn_retransmits_total[10m]) > 0",
+    },
+    MetricDescription{
         .metric = Metric::probe_jitter,
         .group = probes,
         .name = "reachd_probe_jitter_seconds",
@@ -188,7 +209,7 @@ constexpr std::array catalog{
         .name = "reachd_interface_info",
         .type = gauge,
         .unit = "info",
-        .labels = "device, kind, driver, mac, bridge",
+        .labels = "device, kind, driver, mac, bridge, vm",
         .help = "Always 1; its labels describe the network interface and are there to be joined.",
         .query = "(reachd_interface_up == 0) * on (instance, device) group_left (kind, bridge) "
                  "reachd_interface_info",
@@ -307,8 +328,8 @@ constexpr std::array catalog{
         .type = counter,
         .unit = "count",
         .labels = "probe, reason",
-        .help = "Answers that gave no round-trip time: the clock stepped, or reachd itself was "
-                "starved.",
+        .help = "Answers that gave no round-trip time: the clock stepped, reachd itself was "
+                "starved, or it is not clear what was answered.",
         .query = "increase(reachd_probe_samples_discarded_total[10m]) > 0",
     },
     MetricDescription{
@@ -660,8 +681,12 @@ What holds for all of them:
   `reachd_peer_info` and `reachd_interface_info` only, to be joined.
 - `kind` of an interface is physical, bridge, veth, tap, macvtap, vf, vxlan, bond, vlan, ovs or
   other. Its counters never fall, also when its driver starts again from zero.
-- `address` is the numeric address that is probed, with its zone where it has one. `port` is there
-  for TCP probes only. An empty label, in Prometheus the same as none, is left out.
+- `address` is the numeric address that is probed, with its zone where it has one. `probe` is icmp,
+  tcp or arp, which is ARP or IPv6 neighbour discovery; `port` is there for TCP probes only. An
+  empty label, in Prometheus the same as none, is left out.
+- The `peer` of a guest is its name in the configuration, that of its virtual machine, container or
+  network namespace, or else its MAC address. `bridge` and `vm` say where it is plugged in and
+  which virtual machine it is. Several addresses of a guest are several peers of one name.
 - Counters start at 0, but a failure reason appears with its first occurrence.
 - `le` is written in one canonical way (`5e-05`, `0.001`, `1.0`, `+Inf`), and no query needs to
   match it.

@@ -41,6 +41,7 @@ enum class Metric : std::uint8_t {
     peer_last_change,
     peer_info,
     peers,
+    guests,
 
     probe_up,
     probe_rtt,
@@ -52,6 +53,7 @@ enum class Metric : std::uint8_t {
     probe_duplicates,
     probe_reordered,
     probe_failures,
+    tcp_syn_retransmits,
     probe_jitter,
 
     interface_info,

@@ -22,20 +22,31 @@ std::uint64_t lines_of(const PeerSnapshot& peer) {
     return always + (peer.up ? 1U : 0U) + (peer.last_change != WallTime{} ? 1U : 0U);
 }
 
-std::string_view probe_label(ProbeKind kind) {
-    switch (kind) {
-        case ProbeKind::icmp: return ",probe=\"icmp\"";
-    }
-    return "";
+std::uint64_t lines_of(const ProbeSnapshot& probe) {
+    constexpr std::uint64_t always = counters_per_probe + 1;  // and jitter
+    return always + (probe.up ? 1U : 0U) + (probe.kind == ProbeKind::tcp ? 1U : 0U);
 }
 
-void write_probe_labels(TextBlock& block, const ProbeSnapshot& probe) {
-    block.text(probe_label(probe.kind));
+/// Literals each, whose sizes the compiler knows: this runs for every line.
+void write_kind_label(TextBlock& block, ProbeKind kind) {
+    switch (kind) {
+        case ProbeKind::icmp: block.text(",probe=\"icmp\""); return;
+        case ProbeKind::tcp: block.text(",probe=\"tcp\""); return;
+        case ProbeKind::arp: block.text(",probe=\"arp\""); return;
+    }
+}
+
+void write_port_label(TextBlock& block, const ProbeSnapshot& probe) {
     if (probe.port != 0) {
         block.text(",port=\"");
         block.number(probe.port);
         block.character('"');
     }
+}
+
+void write_probe_labels(TextBlock& block, const ProbeSnapshot& probe) {
+    write_kind_label(block, probe.kind);
+    write_port_label(block, probe);
 }
 
 const std::vector<double>& edges_of(const Snapshot& snapshot) {
@@ -61,7 +72,8 @@ void ensure_consistent(const Snapshot& snapshot) {
 bool write_info(TextBlock& block, std::string_view name, const PeerIdentity& peer) {
     const PeerDetails& details = peer.details();
     auto room = name.size() + peer.label_text().size() + line_rest_max +
-                label_room("source", details.source) + label_room("device", details.device);
+                label_room("source", details.source) + label_room("device", details.device) +
+                label_room("bridge", details.bridge) + label_room("vm", details.vm);
     for (const auto& label : details.labels) {
         room += label_room(label.name, label.value);
     }
@@ -74,6 +86,8 @@ bool write_info(TextBlock& block, std::string_view name, const PeerIdentity& pee
     write_label(block, "kind", to_text(peer.kind()));
     write_label(block, "source", details.source);
     write_label(block, "device", details.device);
+    write_label(block, "bridge", details.bridge);
+    write_label(block, "vm", details.vm);
     for (const auto& label : details.labels) {
         write_label(block, label.name, label.value);
     }
@@ -113,6 +127,7 @@ std::span<const PeerRows::Family> PeerRows::families() {
         Family{Metric::probe_duplicates, &Self::write_counters, &ProbeCounters::duplicates},
         Family{Metric::probe_reordered, &Self::write_counters, &ProbeCounters::reordered},
         Family{Metric::probe_failures, &Self::write_failures},
+        Family{Metric::tcp_syn_retransmits, &Self::write_syn_retransmits},
         Family{Metric::probe_jitter, &Self::write_jitter},
     };
     return families;
@@ -130,10 +145,10 @@ std::uint64_t PeerRows::lines_of_peers(std::vector<std::uint32_t>* by_peer) cons
     for (std::size_t peer = 0; peer < snapshot_->peers.size(); ++peer) {
         add(peer, lines_of(snapshot_->peers[peer]));
     }
-    constexpr std::uint64_t sum_count_jitter = 3;
-    const auto always = bucket_ends_.size() + sum_count_jitter + counters_per_probe;
+    constexpr std::uint64_t sum_and_count = 2;
+    const auto histogram = bucket_ends_.size() + sum_and_count;
     for (const auto& probe : snapshot_->probes) {
-        add(probe.peer, always + (probe.up ? 1U : 0U));
+        add(probe.peer, histogram + lines_of(probe));
     }
     for (const auto& failure : snapshot_->failures) {
         add(snapshot_->probes[failure.probe].peer, 1);
@@ -326,6 +341,29 @@ bool PeerRows::write_failures(const Family& family, RowCursor& cursor) const {
         block.text(reason);
         block.text("\"} ");
         block.number(failure.count);
+        block.character('\n');
+        return true;
+    });
+}
+
+bool PeerRows::write_syn_retransmits(const Family& family, RowCursor& cursor) const {
+    auto& block = cursor.block;
+    const auto name = describe(family.metric).name;
+    return cursor.for_each_row(snapshot_->probes.size(), [&](std::size_t row) {
+        const auto& probe = snapshot_->probes[row];
+        if (probe.kind != ProbeKind::tcp || !is_kept(probe)) {
+            return true;
+        }
+        const auto& labels = labels_of(probe);
+        if (!block.reserve(name.size() + labels.size() + line_rest_max)) {
+            return false;
+        }
+        block.text(name);
+        block.character('{');
+        block.text(labels);
+        write_port_label(block, probe);
+        block.text("} ");
+        block.number(probe.syn_retransmits);
         block.character('\n');
         return true;
     });

@@ -55,6 +55,7 @@ class PeerRows {
     bool write_histogram(TextBlock& block, std::string_view name, std::size_t probe) const;
     bool write_counters(const Family& family, RowCursor& cursor) const;
     bool write_failures(const Family& family, RowCursor& cursor) const;
+    bool write_syn_retransmits(const Family& family, RowCursor& cursor) const;
     bool write_jitter(const Family& family, RowCursor& cursor) const;
 
     bool is_kept(const ProbeSnapshot& probe) const { return probe.peer < peers_kept_; }

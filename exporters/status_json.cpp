@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -9,6 +10,7 @@
 #include "common/check.hpp"
 #include "common/log_text.hpp"
 #include "common/probe.hpp"
+#include "exporters/peer_view.hpp"
 
 namespace reachd {
 namespace {
@@ -101,52 +103,26 @@ Json worst_json(const Snapshot& snapshot, const std::vector<std::size_t>& probes
             {"rtt_seconds", to_seconds(probe.last_rtt)}};
 }
 
-using ReasonCounts = std::array<std::uint64_t, failure_reason_count>;
-
-Json reason_json(const ReasonCounts& counts) {
-    const auto most = std::max_element(counts.begin(), counts.end());
-    return *most == 0 ? Json(nullptr)
-                      : Json(to_text(static_cast<FailureReason>(most - counts.begin())));
-}
-
-/// Lost probes of each of `peers`, which are places in ascending order, by reason.
-std::vector<ReasonCounts> losses_of(const Snapshot& snapshot,
-                                    const std::vector<std::uint32_t>& peers) {
-    std::vector<ReasonCounts> losses(peers.size(), ReasonCounts{});
-    for (const auto& failure : snapshot.failures) {
-        ENSURE(failure.probe < snapshot.probes.size());
-        const auto peer = snapshot.probes[failure.probe].peer;
-        const auto found = std::lower_bound(peers.begin(), peers.end(), peer);
-        if (is_loss(failure.reason) && found != peers.end() && *found == peer) {
-            losses[static_cast<std::size_t>(found - peers.begin())]
-                  [static_cast<std::size_t>(failure.reason)] += failure.count;
-        }
-    }
-    return losses;
-}
-
 Json unreachable_json(const Snapshot& snapshot) {
-    std::vector<std::uint32_t> down;
-    for (std::size_t i = 0; i < snapshot.peers.size() && down.size() < status_unreachable_max;
-         ++i) {
-        if (is_in_state(snapshot.peers[i], Reachability::down)) {
-            down.push_back(static_cast<std::uint32_t>(i));
-        }
-    }
-    const auto losses = losses_of(snapshot, down);
+    const PeerView view(snapshot);
     Json list = Json::array();
-    for (std::size_t i = 0; i < down.size(); ++i) {
-        const auto& peer = snapshot.peers[down[i]];
+    for (std::size_t i = 0; i < snapshot.peers.size() && list.size() < status_unreachable_max;
+         ++i) {
+        const auto& peer = snapshot.peers[i];
+        if (!is_in_state(peer, Reachability::down)) {
+            continue;
+        }
+        const auto reason = view.loss_reason(i);
         list.push_back({{"peer", peer.identity->name()},
                         {"address", peer.identity->address()},
                         {"kind", to_text(peer.identity->kind())},
                         {"since", time_or_null(peer.last_change)},
-                        {"reason", reason_json(losses[i])}});
+                        {"reason", text_or_null(reason ? to_text(*reason) : "")}});
     }
     return list;
 }
 
-Json peers_json(const Snapshot& snapshot) {
+Json peers_status_json(const Snapshot& snapshot) {
     const auto answered = answered_probes(snapshot);
     return {{"total", snapshot.peers.size()},
             {"up", count_in_state(snapshot, Reachability::up)},
@@ -156,6 +132,87 @@ Json peers_json(const Snapshot& snapshot) {
             {"rtt_median_seconds", number_or_null(median_rtt_seconds(snapshot, answered))},
             {"worst", worst_json(snapshot, answered)},
             {"unreachable", unreachable_json(snapshot)}};
+}
+
+// ---- Guests
+
+// unknown, up, suspect, down.
+constexpr std::size_t reachability_state_count = 4;
+
+struct GuestCounts {
+    std::uint64_t total = 0;
+    std::uint64_t up = 0;
+};
+
+std::string shown_name(const GuestSnapshot& guest) {
+    if (!guest.name.empty()) {
+        return guest.name;
+    }
+    return guest.macs.empty() ? guest.device : guest.macs.front().to_string();
+}
+
+Json ill_guest_json(const GuestSnapshot& guest, const GuestVerdict& verdict) {
+    return {{"guest", shown_name(guest)},
+            {"device", guest.device},
+            {"bridge", text_or_null(guest.bridge_name)},
+            {"state", to_text(verdict.state)},
+            {"since", time_or_null(verdict.since)},
+            {"addresses", guest.addresses.size()}};
+}
+
+Json ill_guests_json(const Snapshot& snapshot, const std::vector<GuestVerdict>& verdicts) {
+    Json list = Json::array();
+    const auto add = [&](auto is_meant) {
+        for (std::size_t i = 0; i < verdicts.size() && list.size() < status_guests_max; ++i) {
+            if (is_meant(snapshot.guests[i], verdicts[i])) {
+                list.push_back(ill_guest_json(snapshot.guests[i], verdicts[i]));
+            }
+        }
+    };
+    add([](const auto& /*guest*/, const auto& verdict) {
+        return verdict.state == Reachability::down;
+    });
+    add([](const auto& guest, const auto& /*verdict*/) { return guest.addresses.empty(); });
+    return list;
+}
+
+Json bridges_json(const std::map<std::string_view, GuestCounts>& bridges) {
+    Json list = Json::array();
+    for (const auto& [bridge, counts] : bridges) {
+        if (list.size() == status_bridges_max) {
+            break;
+        }
+        list.push_back(
+            {{"bridge", text_or_null(bridge)}, {"total", counts.total}, {"up", counts.up}});
+    }
+    return list;
+}
+
+Json guests_status_json(const Snapshot& snapshot) {
+    std::array<std::uint64_t, reachability_state_count> by_state{};
+    std::uint64_t without_address = 0;
+    std::map<std::string_view, GuestCounts> bridges;
+    std::vector<GuestVerdict> verdicts;
+    verdicts.reserve(snapshot.guests.size());
+    for (const auto& guest : snapshot.guests) {
+        const auto& verdict = verdicts.emplace_back(guest_verdict(snapshot, guest));
+        ++by_state[static_cast<std::size_t>(verdict.state)];
+        without_address += guest.addresses.empty() ? 1U : 0U;
+        auto& bridge = bridges[guest.bridge_name];
+        ++bridge.total;
+        bridge.up += verdict.state == Reachability::up ? 1U : 0U;
+    }
+    const auto count = [&by_state](Reachability state) {
+        return by_state[static_cast<std::size_t>(state)];
+    };
+    return {{"total", snapshot.guests.size()},
+            {"up", count(Reachability::up)},
+            {"suspect", count(Reachability::suspect)},
+            {"down", count(Reachability::down)},
+            {"unknown", count(Reachability::unknown)},
+            {"without_address", without_address},
+            {"bridges", bridges_json(bridges)},
+            {"ill", ill_guests_json(snapshot, verdicts)}};
 }
 
 // ---- Topology and agent
@@ -226,7 +283,8 @@ std::string status_json(const Snapshot& snapshot, const AgentFigures& agent) {
                       {"time", time_or_null(snapshot.taken.wall)},
                       {"host", host_json(snapshot.host)},
                       {"healthy", healthy},
-                      {"peers", peers_json(snapshot)},
+                      {"peers", peers_status_json(snapshot)},
+                      {"guests", guests_status_json(snapshot)},
                       {"topology", topology_status_json(snapshot)},
                       {"agent", agent_json(snapshot, agent)}};
     return status.dump(-1, ' ', false, Json::error_handler_t::replace);

@@ -1,6 +1,6 @@
-// The answer to GET /api/v1/status: how the host, its peers, its topology and the agent itself are,
-// in one JSON object of bounded size. Reads a snapshot and nothing else; decides what "healthy"
-// means, and lists what is not.
+// The answer to GET /api/v1/status: how the host, its peers, its guests, its topology and the agent
+// itself are, in one JSON object of bounded size. Reads a snapshot and nothing else; decides what
+// "healthy" means, and lists what is not.
 //
 // Times are RFC 3339, UTC, with milliseconds; units are in the names; null means not known.
 //   sequence    number of the snapshot; rises with each one of a run
@@ -14,6 +14,12 @@
 //     unreachable          the peers that are down, at most 100, in their order of configuration:
 //                          peer, address, kind (host, gateway, guest), since: time of the verdict,
 //                          reason: the most frequent one of its lost probes, or null
+//   guests      total, and of these by state, as in /api/v1/guests: up, suspect, down, unknown
+//     without_address      those of unknown state of which no address is known
+//     bridges              by name, at most 100: bridge (null: in none), total, up
+//     ill                  those that are down, then those without an address, at most 100: guest
+//                          (name, else MAC, else device), device, bridge, state,
+//                          since, addresses: how many are known
 //   topology    synced: the first full reading of the kernel's tables is in
 //     interfaces           number of network interfaces, or null
 //     last_sync            time of the last full reading, or null
@@ -48,6 +54,10 @@ struct AgentFigures {
 
 /// Peers that `unreachable` lists at most; peers.down counts all of them.
 inline constexpr std::size_t status_unreachable_max = 100;
+
+/// Bridges, and guests that are not well, that are listed at most.
+inline constexpr std::size_t status_bridges_max = 100;
+inline constexpr std::size_t status_guests_max = 100;
 
 /// A probe sent at most this much after its due time is on time.
 inline constexpr Duration status_on_time = std::chrono::milliseconds(20);

@@ -7,10 +7,18 @@
 
 #include "common/log_text.hpp"
 #include "exporters/json_text.hpp"
+#include "exporters/peer_view.hpp"
 #include "exporters/topology_view.hpp"
 
 namespace reachd {
 namespace {
+
+/// The snapshot, and its parts as they are asked for here.
+struct Tables {
+    const Snapshot& snapshot;
+    TopologyView links;
+    PeerView peers;
+};
 
 /// The elements of a table, sorted by the index that `key` names, that belong to `index`.
 template <class Element>
@@ -209,7 +217,43 @@ void write_counters(JsonText& out, const LinkCounters* counters) {
     }
 }
 
-void write_link(JsonText& out, const TopologyView& view, std::size_t row) {
+/// What a reader of the tree wants to know; the rest is on /api/v1/guests.
+void write_guest_address(JsonText& out,
+                         const PeerView& peers,
+                         const GuestAddressSnapshot& address) {
+    out.begin_object();
+    out.text("address", address.address);
+    if (address.peer) {
+        const auto probe = peers.main_probe(*address.peer);
+        out.text("state", to_text(peers.peer(*address.peer).state));
+        out.seconds_or_null("rtt_seconds", probe ? peers.rtt(*probe) : std::nullopt);
+    } else {
+        out.null("state");
+        out.null("rtt_seconds");
+    }
+    out.end_object();
+}
+
+void write_guest(JsonText& out, const Tables& tables, const Link& link) {
+    const GuestSnapshot* const guest = tables.links.guest(link);
+    if (guest == nullptr) {
+        out.null("guest");
+        return;
+    }
+    out.begin_object("guest");
+    out.text_or_null("name", guest->name);
+    out.text_or_null("vm", guest->vm);
+    out.text("state", to_text(guest_verdict(tables.snapshot, *guest).state));
+    out.begin_array("addresses");
+    for (const auto& address : guest->addresses) {
+        write_guest_address(out, tables.peers, address);
+    }
+    out.end_array();
+    out.end_object();
+}
+
+void write_link(JsonText& out, const Tables& tables, std::size_t row) {
+    const TopologyView& view = tables.links;
     const Link& link = view.link(row);
     out.begin_object();
     out.number("index", static_cast<std::uint32_t>(link.index));
@@ -223,6 +267,7 @@ void write_link(JsonText& out, const TopologyView& view, std::size_t row) {
     write_vlans(out, view.topology(), link.index);
     write_addresses(out, view.topology(), link.index);
     write_functions(out, view.topology(), link.index);
+    write_guest(out, tables, link);
     out.number("carrier_changes", link.carrier_changes);
     write_counters(out, view.counters(row));
     out.end_object();
@@ -231,11 +276,12 @@ void write_link(JsonText& out, const TopologyView& view, std::size_t row) {
 // ---- The whole
 
 /// Writes links until the text is `bytes_max` long.
-void write_links(JsonText& out, const TopologyView& view, std::size_t bytes_max) {
+void write_links(JsonText& out, const Tables& tables, std::size_t bytes_max) {
+    const TopologyView& view = tables.links;
     out.begin_array("links");
     std::size_t row = 0;
     for (; row < view.size() && out.size() < bytes_max; ++row) {
-        write_link(out, view, row);
+        write_link(out, tables, row);
     }
     out.end_array();
     out.number("links_omitted", view.size() - row);
@@ -274,7 +320,8 @@ void write_counts(JsonText& out, const Snapshot& snapshot) {
 std::string topology_json(const Snapshot& snapshot, std::size_t bytes_max) {
     constexpr std::size_t link_bytes_usual = 750;
     constexpr std::size_t other_bytes_usual = 4096;
-    const TopologyView view(snapshot);
+    const Tables tables{snapshot, TopologyView(snapshot), PeerView(snapshot)};
+    const TopologyView& view = tables.links;
     JsonText out;
     out.reserve(std::min(view.size() * link_bytes_usual, bytes_max) + other_bytes_usual);
     out.begin_object();
@@ -282,7 +329,7 @@ std::string topology_json(const Snapshot& snapshot, std::size_t bytes_max) {
     out.text("time", rfc3339_utc(snapshot.taken.wall));
     out.text("host", snapshot.host.name);
     out.flag("synced", snapshot.topology_in_step);
-    write_links(out, view, bytes_max);
+    write_links(out, tables, bytes_max);
     write_gateways(out, view.topology());
     write_counts(out, snapshot);
     out.end_object();

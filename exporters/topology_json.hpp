@@ -29,6 +29,9 @@
 //     addresses              "10.0.0.1/24"
 //     virtual_functions      of a physical function: number, mac or null, vlan or null, link_policy
 //                            (auto, enable, disable), spoof_check, trusted
+//     guest                  behind this port: name, vm (null where not known), state as in
+//                            /api/v1/guests, addresses (address, state, rtt_seconds of the last
+//                            answer; state is null where it is not probed); or null
 //     carrier_changes        since the link appeared
 //     receive_errors, transmit_errors, receive_drops, transmit_drops   null until read
 //   links_omitted          links left out because the answer became too long

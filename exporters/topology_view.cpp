@@ -61,6 +61,15 @@ const DeviceFacts* TopologyView::facts(const Link& link) const {
     return found != devices.end() && found->index == link.index ? &*found : nullptr;
 }
 
+const GuestSnapshot* TopologyView::guest(const Link& link) const {
+    const auto& guests = snapshot_->guests;
+    const auto found = std::lower_bound(
+        guests.begin(), guests.end(), link.index, [](const auto& guest, IfIndex index) {
+            return guest.port < index;
+        });
+    return found != guests.end() && found->port == link.index ? &*found : nullptr;
+}
+
 std::optional<std::size_t> TopologyView::row_of(IfIndex index) const {
     const auto& links = topology_->links;
     const auto found =

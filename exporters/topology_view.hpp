@@ -1,6 +1,6 @@
-// What belongs together in the topology of one snapshot: a link, its counters, its bridge, what is
-// known of its hardware, and which kind of interface people would call it. Copies nothing, so it
-// must not outlive the snapshot; changes nothing; writes no text of its own.
+// What belongs together in the topology of one snapshot: a link, its counters, its bridge, the
+// guest behind it, what is known of its hardware, and which kind of interface people would call it.
+// Copies nothing, so it must not outlive the snapshot; changes nothing; writes no text of its own.
 #pragma once
 
 #include <array>
@@ -69,6 +69,9 @@ class TopologyView {
 
     /// Null: nothing is known.
     const DeviceFacts* facts(const Link& link) const;
+
+    /// The guest behind the link; null: none.
+    const GuestSnapshot* guest(const Link& link) const;
 
     InterfaceKind kind(const Link& link) const { return interface_kind(link, facts(link)); }
 

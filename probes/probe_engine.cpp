@@ -106,6 +106,9 @@ void ProbeEngine::close(std::uint32_t id) {
     Session& session = sessions_[id];
     ENSURE(session.open);
     while (session.first_in_flight != none) {
+        if (session.kind == ProbeKind::tcp) {
+            abandoned_.push_back({id, flights_[session.first_in_flight].sequence});
+        }
         remove_flight(session.first_in_flight);
     }
     session_wheel_.cancel(id);
@@ -116,6 +119,15 @@ void ProbeEngine::close(std::uint32_t id) {
     std::fill_n(buckets_.begin() + row, edges_.bucket_count(), 0U);
     std::erase(changed_, id);
     free_sessions_.push_back(id);
+}
+
+void ProbeEngine::set_times(std::uint32_t id, Duration interval, Duration timeout, MonoTime now) {
+    ENSURE(interval >= TimerWheel::tick && timeout > Duration::zero());
+    Session& session = sessions_[id];
+    session.interval = std::chrono::duration_cast<Microseconds>(interval);
+    session.timeout = std::chrono::duration_cast<Microseconds>(timeout);
+    session.next_due = std::min(session.next_due, session_wheel_.round_up(now + interval));
+    schedule_session(id);
 }
 
 bool ProbeEngine::prefetch_session(std::uint32_t id) const {
@@ -151,6 +163,14 @@ void ProbeEngine::observe(const Instant& now) {
 
 void ProbeEngine::on_receive_overflow(const Instant&) {
     repeat_epoch_ = ++stall_epoch_;
+}
+
+void ProbeEngine::on_receive_overflow_of(std::uint32_t id) {
+    Session& session = sessions_[id];
+    for (std::uint32_t i = session.first_in_flight; i != none; i = flights_[i].next) {
+        flights_[i].stall_epoch = repeat_epoch_ - 1;
+    }
+    session.burst_epoch = repeat_epoch_ - 1;
 }
 
 MonoTime ProbeEngine::next_deadline() const {
@@ -437,16 +457,10 @@ void ProbeEngine::on_answer(ProbeToken token,
         return;
     }
     if (!answered_in_time(flight, received.value_or(read.wall), read)) {
-        lose(flight_id, read);
+        lose(flight_id, loss_reason(session, read.mono), read);
         return note_unexpected_answer(session, token.sequence);
     }
-    ++session.received;
-    mark_answered(session, token.sequence);
-    if (is_before(token.sequence + 1, session.highest_answered)) {
-        ++trouble(session).reordered;
-    } else {
-        session.highest_answered = token.sequence + 1;
-    }
+    receive(flight_id);
     judge(token.session, ReachabilityMachine::Event::answer, read.mono);
 
     if (is_starved(flight)) {
@@ -469,6 +483,104 @@ void ProbeEngine::on_answer(ProbeToken token,
     if (flight.transmitted != WallTime{}) {
         finish_sample(flight_id);
     }
+}
+
+void ProbeEngine::receive(std::uint32_t flight_id) {
+    const std::uint32_t sequence = flights_[flight_id].sequence;
+    Session& session = sessions_[flights_[flight_id].session];
+    ++session.received;
+    mark_answered(session, sequence);
+    if (is_before(sequence + 1, session.highest_answered)) {
+        ++trouble(session).reordered;
+    } else {
+        session.highest_answered = sequence + 1;
+    }
+}
+
+void ProbeEngine::on_unnumbered_answer(std::uint32_t id,
+                                       std::optional<WallTime> received,
+                                       const Instant& read) {
+    const Session& session = sessions_[id];
+    std::uint32_t answered = none;
+    std::uint32_t out = 0;
+    for (std::uint32_t i = session.first_in_flight; i != none; i = flights_[i].next) {
+        if (flights_[i].answered) {
+            continue;
+        }
+        ++out;
+        const bool sent_before = !received || flights_[i].clock_epoch != clock_epoch_ ||
+                                 *received >= flights_[i].sent_wall;
+        if (answered == none && sent_before) {
+            answered = i;
+        }
+    }
+    if (answered == none) {
+        return note_unexpected_answer(sessions_[id], session.sequence - 1);
+    }
+    const std::uint32_t sequence = flights_[answered].sequence;
+    if (out == 1) {
+        return on_answer({id, sequence}, received, read);
+    }
+    if (!answered_in_time(flights_[answered], received.value_or(read.wall), read)) {
+        return lose(answered, loss_reason(session, read.mono), read);
+    }
+    receive(answered);
+    judge(id, ReachabilityMachine::Event::answer, read.mono);
+    discard_sample(answered, DiscardReason::ambiguous);
+}
+
+void ProbeEngine::on_syn_retransmits(ProbeToken token, std::uint32_t count) {
+    if (count == 0 || !is_open(token.session)) {
+        return;
+    }
+    Session& session = sessions_[token.session];
+    // Another session may have its place by now.
+    if (session.sequence - 1 - token.sequence < answers_remembered) {
+        trouble(session).syn_retransmits += count;
+    }
+}
+
+void ProbeEngine::on_tcp_result(ProbeToken token, const TcpResult& result, const Instant& read) {
+    if (!is_open(token.session)) {
+        return;
+    }
+    Session& session = sessions_[token.session];
+    on_syn_retransmits(token, result.syn_retransmits);
+    const std::uint32_t flight_id = find_flight(session, token.sequence);
+    if (flight_id == none) {
+        return;
+    }
+    const Flight& flight = flights_[flight_id];
+    if (result.kind == TcpResult::Kind::lost) {
+        return lose(flight_id, result.reason, read);
+    }
+    // How long we waited says nothing when we stood still; what the kernel measured always does.
+    const Duration waited = read.mono - flight.sent;
+    const bool in_time = result.rtt && !result.user_stamped
+                             ? *result.rtt <= session.timeout
+                             : is_starved(flight) || waited <= session.timeout;
+    if (!in_time) {
+        lose(flight_id, loss_reason(session, read.mono), read);
+        return note_unexpected_answer(session, token.sequence);
+    }
+    receive(flight_id);
+    if (result.kind == TcpResult::Kind::refused) {
+        count_failure(session, FailureReason::refused);
+        const bool in_burst = flight.in_burst;
+        remove_flight(flight_id);
+        const auto missing =
+            in_burst ? std::nullopt : std::optional(ReachabilityMachine::Event::no_answer);
+        return judge(token.session, missing, ReachabilityMachine::Event::answer, read.mono);
+    }
+    judge(token.session, ReachabilityMachine::Event::answer, read.mono);
+    if (!result.rtt) {
+        return discard_sample(flight_id, DiscardReason::ambiguous);
+    }
+    if (result.user_stamped) {
+        ++user_stamped_[index(session.kind)];
+    }
+    record(token.session, flight, *result.rtt);
+    remove_flight(flight_id);
 }
 
 /// The answer is in; the transmit stamp is there now, or will not come any more.
@@ -561,9 +673,10 @@ void ProbeEngine::expire(std::uint32_t flight_id,
         return finish_sample(flight_id);
     }
     if (flight.stall_epoch == stall_epoch_ || flight.chances == second_chances_max) {
-        return lose(flight_id, now);
+        return lose(flight_id, loss_reason(sessions_[flight.session], now.mono), now);
     }
-    const bool ask_again = is_before(flight.stall_epoch, repeat_epoch_);
+    const bool ask_again = is_before(flight.stall_epoch, repeat_epoch_) &&
+                           sessions_[flight.session].kind != ProbeKind::tcp;
     if (ask_again && !take_token()) {
         flight_wheel_.schedule(flight_id, now.mono + TimerWheel::tick);
         return;
@@ -576,13 +689,16 @@ void ProbeEngine::expire(std::uint32_t flight_id,
     }
 }
 
-void ProbeEngine::lose(std::uint32_t flight_id, const Instant& now) {
+void ProbeEngine::lose(std::uint32_t flight_id, FailureReason reason, const Instant& now) {
     const Flight& flight = flights_[flight_id];
     const std::uint32_t id = flight.session;
     const bool in_burst = flight.in_burst;
     Session& session = sessions_[id];
     ++session.lost;
-    count_failure(session, loss_reason(session, now.mono));
+    count_failure(session, reason);
+    if (session.kind == ProbeKind::tcp) {
+        abandoned_.push_back({id, flight.sequence});
+    }
     remove_flight(flight_id);
     if (!in_burst) {
         judge(id, ReachabilityMachine::Event::no_answer, now.mono);
@@ -623,33 +739,43 @@ FailureReason ProbeEngine::last_failure(std::uint32_t id) const {
 
 // ---- Verdicts
 
-void ProbeEngine::judge(std::uint32_t id, ReachabilityMachine::Event event, MonoTime now) {
+/// Both machines hear of each answer and each silence; one burst serves both, and ends when neither
+/// has anything left to confirm.
+void ProbeEngine::judge(std::uint32_t id,
+                        std::optional<ReachabilityMachine::Event> event,
+                        ReachabilityMachine::Event reach_event,
+                        MonoTime now) {
+    using Action = ReachabilityMachine::Action;
     Session& session = sessions_[id];
-    const auto before = session.machine;
-    const auto action = session.machine.handle(event);
-    if (session.machine != before && !session.changed) {
+    const auto before = std::pair(session.machine, session.reach);
+    const Action action = event ? session.machine.handle(*event) : Action::none;
+    const Action reach_action = session.reach.handle(reach_event);
+    if (before != std::pair(session.machine, session.reach) && !session.changed) {
         session.changed = true;
         changed_.push_back(id);
     }
-    switch (action) {
-        case ReachabilityMachine::Action::none:
-            // A probe asked since our trouble is lost too: that burst need not be waited for.
-            if (event != ReachabilityMachine::Event::no_answer ||
-                session.verdict_due == mono_never || !begin_burst_anew(session, now)) {
-                return;
-            }
-            break;
-        case ReachabilityMachine::Action::begin_burst:
-            session.burst_chances = 0;
-            begin_burst(session, now);
-            break;
-        case ReachabilityMachine::Action::end_burst:
-            session.burst_left = 0;
-            session.burst_due = mono_never;
-            session.verdict_due = mono_never;
-            break;
+    if (action == Action::begin_burst || reach_action == Action::begin_burst) {
+        session.burst_chances = 0;
+        begin_burst(session, now);
+    } else if (session.verdict_due == mono_never) {
+        return;
+    } else if (!session.machine.is_confirming() && !session.reach.is_confirming()) {
+        session.burst_left = 0;
+        session.burst_due = mono_never;
+        session.verdict_due = mono_never;
+    } else if (event != ReachabilityMachine::Event::no_answer || !begin_burst_anew(session, now)) {
+        // A probe asked since our own trouble is lost too: its burst need not be waited for.
+        return;
     }
     schedule_session(id);
+}
+
+void ProbeEngine::suspect(std::uint32_t id, MonoTime now) {
+    const bool told = sessions_[id].changed;
+    judge(id, ReachabilityMachine::Event::no_answer, now);
+    if (!told && std::exchange(sessions_[id].changed, false)) {
+        changed_.pop_back();
+    }
 }
 
 std::vector<std::uint32_t> ProbeEngine::take_changed() {
@@ -665,6 +791,14 @@ Reachability ProbeEngine::state(std::uint32_t id) const {
 
 std::optional<bool> ProbeEngine::up(std::uint32_t id) const {
     return sessions_[id].machine.up();
+}
+
+Reachability ProbeEngine::reach_state(std::uint32_t id) const {
+    return sessions_[id].reach.state();
+}
+
+std::optional<bool> ProbeEngine::reachable(std::uint32_t id) const {
+    return sessions_[id].reach.up();
 }
 
 // ---- Probes in flight
@@ -733,6 +867,7 @@ void ProbeEngine::snapshot_session(std::uint32_t id,
     probe.counters.late = session.trouble->late;
     probe.counters.duplicates = session.trouble->duplicates;
     probe.counters.reordered = session.trouble->reordered;
+    probe.syn_retransmits = session.trouble->syn_retransmits;
     const auto place = static_cast<std::uint32_t>(snapshot.probes.size());
     for (std::size_t reason = 0; reason < failure_reason_count; ++reason) {
         if (session.trouble->failures[reason] > 0) {

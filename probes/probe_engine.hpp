@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "common/probe.hpp"
@@ -27,6 +28,7 @@
 #include "probes/probe_cookie.hpp"
 #include "probes/reachability.hpp"
 #include "probes/rtt_histogram.hpp"
+#include "probes/tcp_result.hpp"
 #include "probes/timer_wheel.hpp"
 
 namespace reachd {
@@ -79,6 +81,8 @@ class ProbeEngine {
     /// sessions make a flat rate.
     std::uint32_t open(const SessionOptions& options, MonoTime now);
     void close(std::uint32_t session);
+    /// From the next probe on; its counters stay.
+    void set_times(std::uint32_t session, Duration interval, Duration timeout, MonoTime now);
     void set_probes_per_second(std::uint32_t limit);
     /// Only while no session is open: their counts are by the old edges.
     void set_rtt_edges(std::vector<double> edges_in_seconds);
@@ -95,6 +99,8 @@ class ProbeEngine {
     std::uint32_t generation(std::uint32_t session) const { return sessions_[session].generation; }
 
     SessionOptions options(std::uint32_t session) const;
+
+    Duration interval(std::uint32_t session) const { return sessions_[session].interval; }
 
     /// First thing of every wake-up, before its events: notices a loop that stood still and a wall
     /// clock that stepped.
@@ -114,10 +120,26 @@ class ProbeEngine {
     void on_transmit_stamp(ProbeToken token, WallTime stamp);
     /// An answer that has proved to be ours; `received` is the kernel's stamp, if it gave one.
     void on_answer(ProbeToken token, std::optional<WallTime> received, const Instant& read);
+    /// A true answer that does not say which probe it answers (ARP, neighbour discovery): the one
+    /// sent last before it. With more than one out it gives no RTT.
+    void on_unnumbered_answer(std::uint32_t session,
+                              std::optional<WallTime> received,
+                              const Instant& read);
+    /// How a connect ended before its time was out.
+    void on_tcp_result(ProbeToken token, const TcpResult& result, const Instant& read);
+    /// Retransmissions of a SYN that nobody waits for any more.
+    void on_syn_retransmits(ProbeToken token, std::uint32_t count);
     /// An ICMP error about this session: explains losses, ends nothing.
     void on_error(std::uint32_t session, FailureReason reason, const Instant& now);
-    /// Our receive buffer overflowed: answers may be gone that the network delivered.
+    /// Our receive buffer overflowed: answers may be gone that the network delivered. A connect is
+    /// not asked again: the kernel itself takes its answer.
     void on_receive_overflow(const Instant& now);
+    /// The buffer that only this session's answers come through did.
+    void on_receive_overflow_of(std::uint32_t session);
+
+    /// Another way of asking this peer is in doubt: ask at once in this way too. Not told by
+    /// take_changed(), lest the ways of one peer suspect each other in turn.
+    void suspect(std::uint32_t session, MonoTime now);
 
     /// The sequence number in flight (or lately) whose low 16 bits are these; for ICMP errors that
     /// quote no more than a header.
@@ -126,8 +148,15 @@ class ProbeEngine {
     /// Sessions whose verdict or shown state may have changed since the last call, each once.
     std::vector<std::uint32_t> take_changed();
 
+    /// Connects that were given up since the last call: out of time, or their session is closed.
+    std::vector<ProbeToken> take_abandoned() { return std::exchange(abandoned_, {}); }
+
+    /// Whether what was asked for is there: an echo, an open port, a neighbour.
     Reachability state(std::uint32_t session) const;
     std::optional<bool> up(std::uint32_t session) const;
+    /// Whether the peer answers at all: a refusal is an answer of it, too.
+    Reachability reach_state(std::uint32_t session) const;
+    std::optional<bool> reachable(std::uint32_t session) const;
     /// The reason of the latest failure; timeout before the first.
     FailureReason last_failure(std::uint32_t session) const;
 
@@ -150,6 +179,7 @@ class ProbeEngine {
         std::uint64_t late = 0;
         std::uint64_t duplicates = 0;
         std::uint64_t reordered = 0;
+        std::uint64_t syn_retransmits = 0;
         FailureReason last = FailureReason::timeout;
         FailureReason evidence = FailureReason::timeout;
         MonoTime evidence_at{};
@@ -180,7 +210,8 @@ class ProbeEngine {
         std::uint32_t burst_epoch = 0;  ///< stall epoch when the burst began
         std::uint32_t generation = 0;
         std::uint16_t in_flight = 0;
-        ReachabilityMachine machine;
+        ReachabilityMachine machine;  ///< is what was asked for there?
+        ReachabilityMachine reach;    ///< does the peer answer at all?
         std::uint8_t burst_left = 0;
         std::uint8_t burst_chances = 0;  ///< bursts begun anew since the suspicion
         ProbeKind kind = ProbeKind::icmp;
@@ -215,7 +246,15 @@ class ProbeEngine {
     bool has_room(const Session& session, std::size_t ordered) const;
     void skip_missed(Session& session, MonoTime now, SkipReason reason);
     void schedule_session(std::uint32_t id);
-    void judge(std::uint32_t id, ReachabilityMachine::Event event, MonoTime now);
+
+    void judge(std::uint32_t id, ReachabilityMachine::Event event, MonoTime now) {
+        judge(id, event, event, now);
+    }
+
+    void judge(std::uint32_t id,
+               std::optional<ReachabilityMachine::Event> event,
+               ReachabilityMachine::Event reach_event,
+               MonoTime now);
     bool take_token();
     void refill_tokens(MonoTime now);
     void adapt_throttle(MonoTime now, Duration lag);
@@ -223,7 +262,8 @@ class ProbeEngine {
     std::uint32_t find_flight(const Session& session, std::uint32_t sequence) const;
     std::uint32_t allocate_flight();
     void remove_flight(std::uint32_t flight);
-    void lose(std::uint32_t flight, const Instant& now);
+    void lose(std::uint32_t flight, FailureReason reason, const Instant& now);
+    void receive(std::uint32_t flight);
     void note_unexpected_answer(Session& session, std::uint32_t sequence);
     bool mark_answered(Session& session, std::uint32_t sequence);
     bool answered_in_time(const Flight& flight, WallTime received, const Instant& read) const;
@@ -249,6 +289,7 @@ class ProbeEngine {
     std::size_t flights_in_use_ = 0;
     TimerWheel flight_wheel_;
     std::vector<std::uint32_t> changed_;
+    std::vector<ProbeToken> abandoned_;
     std::uint64_t opened_ = 0;  ///< sessions ever opened: places the next one in its interval
 
     std::vector<std::array<Histogram, peer_kind_count>> host_rtt_;  ///< by probe kind

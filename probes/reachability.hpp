@@ -28,6 +28,9 @@ class ReachabilityMachine {
 
     friend bool operator==(const ReachabilityMachine&, const ReachabilityMachine&) = default;
 
+    /// A burst is under way, or wanted.
+    bool is_confirming() const { return state_ == State::suspect || state_ == State::returning; }
+
     /// What people are shown. A peer on its way back up counts as down until it is up.
     Reachability state() const;
 

@@ -34,14 +34,43 @@ constexpr std::array commands{
                "  reachctl status\n"
                "  reachctl status --quiet || echo 'see reachctl status'\n"
                "  reachctl status --json | jq .peers.unreachable\n"},
+    CommandRow{"peers",
+               Command::peers,
+               "[PEER...]",
+               "who is probed, and how each answers",
+               "Shows every peer that is not well first, then some of those that are, and counts\n"
+               "the rest. PEER is a name, an address, or a pattern such as 'db*', and shows all\n"
+               "that it means. RTT, P99 and LOSS are those of the first probe that is answered\n"
+               "of icmp, arp, tcp: of its last answer, of all answers, of all probes since it\n"
+               "began. Exit code 1 when one of the peers that were asked for is down.\n"
+               "\n"
+               "Examples:\n"
+               "  reachctl peers\n"
+               "  reachctl peers db1 'web*'\n"
+               "  reachctl peers --json | jq -r '.peers[] | select(.state != \"up\") | .name'\n"},
+    CommandRow{"guests",
+               Command::guests,
+               "[GUEST...]",
+               "virtual machines and containers of this host",
+               "Shows what is behind the ports of this host's bridges, and how each of its\n"
+               "addresses answers: those that are not well first, then some of the others.\n"
+               "GUEST is a name, uuid, address, MAC address, port or bridge, or a pattern such\n"
+               "as '10.77.*'. ARP stands for ARP and IPv6 neighbour discovery; --all also shows\n"
+               "addresses that are known and not probed. Exit code 1 when one that was asked\n"
+               "for is down.\n"
+               "\n"
+               "Examples:\n"
+               "  reachctl guests\n"
+               "  reachctl guests web01 br1\n"
+               "  reachctl guests --json | jq '.guests[] | {name, device, state}'\n"},
     CommandRow{"topology",
                Command::topology,
                "[DEVICE...]",
                "the network devices of this host as a tree",
                "Shows NICs, bonds, bridges, their ports and the devices of guests: what hangs\n"
-               "on what, its state, speed, addresses, MTU and MAC. DEVICE is a name, or a\n"
-               "pattern such as 'vnet*', and leaves the branches with it. Two names in one\n"
-               "line are the ends of a veth pair.\n"
+               "on what, its state, speed, addresses, MTU and MAC; beside a port its guest.\n"
+               "DEVICE is a name, also of a guest, or a pattern such as 'vnet*', and leaves the\n"
+               "branches with it. Two names in one line are the ends of a veth pair.\n"
                "\n"
                "Examples:\n"
                "  reachctl topology\n"
@@ -50,8 +79,8 @@ constexpr std::array commands{
 };
 
 // Of INTERFACE.md, and not here yet.
-constexpr std::array<std::string_view, 9> later_commands{
-    "peers", "guests", "faults", "watch", "reload", "ping", "mtu", "diagnose", "check-config"};
+constexpr std::array<std::string_view, 7> later_commands{
+    "faults", "watch", "reload", "ping", "mtu", "diagnose", "check-config"};
 
 enum class Option : std::uint8_t { all, color, help, json, no_legend, quiet, socket, version };
 
@@ -299,7 +328,7 @@ std::string help_text(std::optional<Command> command) {
         "\nOptions, before or after the command:\n{}"
         "\nExamples:\n"
         "  reachctl status\n"
-        "  reachctl topology 'vnet*'\n"
+        "  reachctl guests web01\n"
         "  reachctl status --json | jq .healthy\n\n{}",
         options_text(std::nullopt),
         ending);

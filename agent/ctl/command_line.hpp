@@ -19,7 +19,7 @@ namespace reachd::ctl {
 
 inline constexpr std::string_view default_control_socket = "/run/reachd/control.sock";
 
-enum class Command : std::uint8_t { status, topology };
+enum class Command : std::uint8_t { status, peers, guests, topology };
 
 struct Invocation {
     std::optional<Command> command;  ///< nothing only with help or version

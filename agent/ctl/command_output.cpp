@@ -4,7 +4,11 @@
 
 #include <fmt/core.h>
 
+#include "agent/ctl/guests_report.hpp"
+#include "agent/ctl/guests_text.hpp"
 #include "agent/ctl/json_view.hpp"
+#include "agent/ctl/peers_report.hpp"
+#include "agent/ctl/peers_text.hpp"
 #include "agent/ctl/status_report.hpp"
 #include "agent/ctl/status_text.hpp"
 #include "agent/ctl/topology_report.hpp"
@@ -68,6 +72,26 @@ Output topology_output(const Invocation& invocation,
     return output;
 }
 
+/// A list of which words may choose a part: its exit code is that of the part.
+template <class Report, class Show>
+Output list_output(const Invocation& invocation,
+                   const std::string& body,
+                   const Result<Report, std::string>& report,
+                   Show show,
+                   const Terminal& terminal) {
+    if (!report) {
+        return not_understood(report.error());
+    }
+    auto list = show(*report, invocation.words, view_of(invocation), terminal);
+    if (!list) {
+        return {.text = {}, .error = list.error(), .exit_code = exit_usage};
+    }
+    Output output;
+    output.exit_code = list->is_ill ? exit_ill : exit_well;
+    output.text = invocation.json ? with_line_end(body) : std::move(list->text);
+    return output;
+}
+
 /// "message; remedy" of an error of the API, or what can be said without.
 std::string refusal_text(unsigned status, const std::string& body) {
     if (const auto document = JsonDocument::parse(body)) {
@@ -87,6 +111,8 @@ std::string refusal_text(unsigned status, const std::string& body) {
 std::string_view page_of(Command command) {
     switch (command) {
         case Command::status: return "/api/v1/status";
+        case Command::peers: return "/api/v1/peers";
+        case Command::guests: return "/api/v1/guests";
         case Command::topology: return "/api/v1/topology";
     }
     return "";
@@ -108,6 +134,10 @@ Output command_output(const Invocation& invocation,
     }
     switch (*invocation.command) {
         case Command::status: return status_output(invocation, body, terminal);
+        case Command::peers:
+            return list_output(invocation, body, parse_peers(body), peers_text, terminal);
+        case Command::guests:
+            return list_output(invocation, body, parse_guests(body), guests_text, terminal);
         case Command::topology: return topology_output(invocation, body, terminal);
     }
     return {};

@@ -141,6 +141,18 @@ std::string percent_text(double ratio) {
     return short_number(std::max(0.0, ratio) * 100.0) + " %";
 }
 
+std::string loss_text(double ratio) {
+    constexpr double shown_least = 0.0005;
+    constexpr double shown_most = 0.995;
+    if (ratio <= 0) {
+        return "0 %";
+    }
+    if (ratio < shown_least) {
+        return "<0.1 %";
+    }
+    return ratio >= shown_most && ratio < 1 ? ">99 %" : percent_text(ratio);
+}
+
 std::string speed_text(std::uint64_t bits_per_second) {
     constexpr std::uint64_t mega = 1'000'000;
     constexpr std::uint64_t giga = 1'000 * mega;

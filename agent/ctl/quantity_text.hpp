@@ -33,6 +33,9 @@ std::string bytes_text(std::uint64_t bytes);
 /// "0.1 %", "12 %", "100 %".
 std::string percent_text(double ratio);
 
+/// "0 %", "<0.1 %", "0.3 %", "100 %": a little loss is never shown as none, nor as all.
+std::string loss_text(double ratio);
+
 /// "25 Gbit/s", "2.5 Gbit/s", "100 Mbit/s".
 std::string speed_text(std::uint64_t bits_per_second);
 

@@ -34,6 +34,21 @@ void read_peers(const JsonView& peers, StatusReport& report) {
     }
 }
 
+void read_guests(const JsonView& guests, StatusReport& report) {
+    report.guests = guests.integer("total").value_or(0);
+    report.guests_up = guests.integer("up").value_or(0);
+    report.guests_suspect = guests.integer("suspect").value_or(0);
+    for (const JsonView& bridge : guests.objects("bridges")) {
+        report.bridges.push_back(
+            {bridge.text("bridge").value_or(""), bridge.integer("total").value_or(0)});
+    }
+    for (const JsonView& guest : guests.objects("ill")) {
+        report.guests_ill.push_back({.guest = guest.text("guest").value_or(""),
+                                     .state = guest.text("state").value_or("unknown"),
+                                     .addresses = guest.integer("addresses").value_or(0)});
+    }
+}
+
 void read_topology(const JsonView& topology, StatusReport& report) {
     report.synced = topology.boolean("synced").value_or(false);
     report.interfaces = topology.integer("interfaces").value_or(0);
@@ -77,6 +92,9 @@ Result<StatusReport, std::string> parse_status(std::string_view body) {
     }
     if (const auto peers = root.object("peers")) {
         read_peers(*peers, report);
+    }
+    if (const auto guests = root.object("guests")) {
+        read_guests(*guests, report);
     }
     if (const auto topology = root.object("topology")) {
         read_topology(*topology, report);

@@ -25,6 +25,18 @@ struct WorstPeer {
     double rtt_seconds = 0;
 };
 
+/// One that is down, or that has no address.
+struct IllGuest {
+    std::string guest;
+    std::string state;
+    std::uint64_t addresses = 0;  ///< that are known
+};
+
+struct GuestsOfBridge {
+    std::string bridge;  ///< empty: in none
+    std::uint64_t guests = 0;
+};
+
 struct LastChange {
     WallTime time{};
     std::string device;
@@ -45,6 +57,12 @@ struct StatusReport {
     std::optional<double> rtt_median_seconds;
     std::optional<WorstPeer> worst;
     std::vector<UnreachablePeer> unreachable;
+
+    std::uint64_t guests = 0;
+    std::uint64_t guests_up = 0;
+    std::uint64_t guests_suspect = 0;
+    std::vector<GuestsOfBridge> bridges;
+    std::vector<IllGuest> guests_ill;
 
     bool synced = false;
     std::uint64_t interfaces = 0;

@@ -204,6 +204,48 @@ std::string peers_line(const StatusReport& report, const Terminal& terminal) {
     return summary_line("Peers", states.empty() ? "none" : joined(states), detail, terminal);
 }
 
+/// "br0 6, br1 3"; of those that are ill "web01 down, build7 has no address".
+std::string guests_detail(const StatusReport& report) {
+    constexpr std::size_t named_max = 3;
+    std::vector<std::string> parts;
+    for (const auto& guest : report.guests_ill) {
+        if (parts.size() == named_max) {
+            parts.push_back(fmt::format("{} more", report.guests_ill.size() - named_max));
+            break;
+        }
+        parts.push_back(guest.guest + (guest.state == "down" ? " down" : " has no address"));
+    }
+    if (!parts.empty()) {
+        return joined(parts);
+    }
+    for (const auto& bridge : report.bridges) {
+        parts.push_back(fmt::format(
+            "{} {}", bridge.bridge.empty() ? "no bridge" : bridge.bridge, bridge.guests));
+    }
+    return joined(parts);
+}
+
+/// One that is suspect was up a moment ago, and may be all the time.
+std::string guests_line(const StatusReport& report, const Terminal& terminal) {
+    auto value = fmt::format("{} of {} reachable", report.guests_up, report.guests);
+    if (report.guests_suspect > 0) {
+        value += fmt::format(", {} suspect", report.guests_suspect);
+    }
+    return summary_line("Guests", value, guests_detail(report), terminal);
+}
+
+std::string more_text(const StatusReport& report) {
+    std::vector<std::string> commands;
+    if (report.peers_down > 0) {
+        commands.emplace_back("reachctl peers");
+    }
+    if (!report.guests_ill.empty()) {
+        commands.emplace_back("reachctl guests");
+    }
+    commands.emplace_back("reachctl topology");
+    return fmt::format("\nMore: {}\n", joined(commands));
+}
+
 std::string topology_line(const StatusReport& report,
                           const ViewOptions& view,
                           const Terminal& terminal) {
@@ -266,10 +308,11 @@ std::string status_text(const StatusReport& report,
         text += "\n" + unreachable_text(report, terminal) + "\n";
     }
     text += peers_line(report, terminal);
+    text += report.guests > 0 ? guests_line(report, terminal) : "";
     text += topology_line(report, view, terminal);
     text += agent_line(report, view, terminal);
     if (!report.healthy && view.legend) {
-        text += "\nMore: reachctl topology\n";
+        text += more_text(report);
     }
     return text;
 }

@@ -42,6 +42,7 @@ struct Glyphs {
     std::string_view last_branch;
     std::string_view trunk;
     std::string_view no_trunk;
+    std::string_view wire;   ///< filling, between a port and its guest
     std::string_view patch;  ///< between the two ends of a veth pair
     std::string_view ellipsis;
     std::string_view microsecond;

@@ -14,6 +14,18 @@ Parsed failed(std::string why) {
     return {boost::system::in_place_error, std::move(why)};
 }
 
+PortGuest read_guest(const JsonView& view) {
+    PortGuest guest;
+    guest.name = view.text("name").value_or("");
+    guest.state = view.text("state").value_or("unknown");
+    for (const JsonView& address : view.objects("addresses")) {
+        guest.addresses.push_back({address.text("address").value_or(""),
+                                   address.text("state").value_or(""),
+                                   address.number("rtt_seconds")});
+    }
+    return guest;
+}
+
 Device read_device(const JsonView& link) {
     link.require("name");
     link.require("index");
@@ -43,6 +55,9 @@ Device read_device(const JsonView& link) {
     device.bond_mode = link.text("bond_mode").value_or("");
     device.addresses = link.texts("addresses");
     device.virtual_functions = link.objects("virtual_functions").size();
+    if (const auto guest = link.object("guest")) {
+        device.guest = read_guest(*guest);
+    }
     return device;
 }
 

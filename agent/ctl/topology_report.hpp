@@ -11,6 +11,19 @@
 
 namespace reachd::ctl {
 
+struct PortGuestAddress {
+    std::string address;
+    std::string state;  ///< empty: not probed
+    std::optional<double> rtt_seconds;
+};
+
+/// What is behind a port.
+struct PortGuest {
+    std::string name;  ///< empty: not decided yet
+    std::string state;
+    std::vector<PortGuestAddress> addresses;
+};
+
 /// What is not known is empty or nothing.
 struct Device {
     std::uint64_t index = 0;
@@ -39,6 +52,7 @@ struct Device {
     std::string bond_mode;
     std::vector<std::string> addresses;
     std::uint64_t virtual_functions = 0;
+    std::optional<PortGuest> guest;
 };
 
 struct Gateway {

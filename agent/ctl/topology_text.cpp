@@ -1,6 +1,7 @@
 #include "agent/ctl/topology_text.hpp"
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 #include <optional>
 #include <string_view>
@@ -10,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "agent/ctl/quantity_text.hpp"
+#include "agent/ctl/topology_guest.hpp"
 #include "agent/ctl/topology_tree.hpp"
 #include "common/log_text.hpp"
 #include "common/nearest.hpp"
@@ -43,6 +45,7 @@ struct Row {
     Facts facts;
     const Device* device = nullptr;
     const Device* patch = nullptr;
+    std::optional<GuestCells> guest{};
 };
 
 /// Gateways by device, and whose uplink is told elsewhere.
@@ -305,6 +308,9 @@ std::vector<Row> rows_of(const Context& context) {
         row.patch = node.patch ? &context.report.devices[*node.patch] : nullptr;
         row.name = name_of(row, uncut, context.terminal);
         row.facts = facts_of(node, context);
+        if (row.device->guest) {
+            row.guest = guest_cells(*row.device->guest, context.terminal);
+        }
         rows.push_back(std::move(row));
         const auto trunk = step.last ? glyph.no_trunk : glyph.trunk;
         const bool deep = step.stem.size() + trunk.size() > stem_bytes_max;
@@ -337,14 +343,16 @@ void leave_out(Facts& facts, Worth worth) {
     facts.erase(std::remove_if(first, facts.end(), is_worth), facts.end());
 }
 
+constexpr std::array worths{
+    Worth::mac, Worth::mtu, Worth::speed, Worth::more_addresses, Worth::gateway};
+
 /// Leaves out what is worth less until the line fits; addresses and numbers are never cut.
 TextLine fitted(Row& row, std::size_t facts_column, const Terminal& terminal) {
     auto line = put_together(row, row.name, row.facts, facts_column);
     if (!terminal.is_terminal) {
         return line;
     }
-    for (const auto worth :
-         {Worth::mac, Worth::mtu, Worth::speed, Worth::more_addresses, Worth::gateway}) {
+    for (const auto worth : worths) {
         if (line.width() <= terminal.columns) {
             return line;
         }
@@ -361,15 +369,97 @@ TextLine fitted(Row& row, std::size_t facts_column, const Terminal& terminal) {
     return line;
 }
 
+// Between a port and its guest, blanks included: as it looks best, and as it can be.
+constexpr std::size_t wire_usual = 5;
+constexpr std::size_t wire_least = 3;
+
+/// Where the guests begin when nothing more is left out of the facts of their ports.
+std::size_t facts_end(const std::vector<Row>& rows, std::size_t facts_column) {
+    std::size_t end = 0;
+    for (const Row& row : rows) {
+        if (row.guest) {
+            end = std::max(end, put_together(row, row.name, row.facts, facts_column).width());
+        }
+    }
+    return end;
+}
+
+std::size_t names_end(const std::vector<Row>& rows) {
+    std::size_t end = 0;
+    for (const Row& row : rows) {
+        if (row.guest) {
+            end = std::max(end, display_width(row.stem) + row.name.width());
+        }
+    }
+    return end;
+}
+
+/// The ports with guests, which stand beside them all in one column. The same is left out of all of
+/// these ports, so that their lines look alike.
+class GuestPart {
+  public:
+    GuestPart(std::vector<Row>& rows, std::size_t facts_column, const Terminal& terminal);
+
+    /// The line of a row with a guest.
+    TextLine line(const Row& row) const;
+
+  private:
+    const Terminal& terminal_;
+    GuestColumns columns_;
+    std::size_t facts_column_;
+    std::size_t column_ = 0;  ///< where the guests begin
+};
+
+GuestPart::GuestPart(std::vector<Row>& rows, std::size_t facts_column, const Terminal& terminal)
+    : terminal_(terminal),
+      facts_column_(facts_column) {
+    for (const Row& row : rows) {
+        if (row.guest) {
+            columns_.add(*row.guest);
+        }
+    }
+    column_ = facts_end(rows, facts_column) + wire_usual;
+    if (!terminal.is_terminal) {
+        return;
+    }
+    for (const auto worth : worths) {
+        if (column_ + columns_.width() <= terminal.columns) {
+            return;
+        }
+        for (Row& row : rows) {
+            if (row.guest) {
+                leave_out(row.facts, worth);
+            }
+        }
+        column_ = facts_end(rows, facts_column) + wire_usual;
+    }
+    if (column_ + columns_.width() > terminal.columns) {
+        // Not in one column with the facts of all devices then.
+        facts_column_ = std::min(facts_column, names_end(rows) + 2);
+        column_ = facts_end(rows, facts_column_) + wire_least;
+        columns_.fit(terminal.columns - std::min(terminal.columns, column_));
+    }
+}
+
+TextLine GuestPart::line(const Row& row) const {
+    auto line = put_together(row, row.name, row.facts, facts_column_);
+    std::string wire = " ";
+    for (auto at = line.width() + 1; at + 1 < column_; ++at) {
+        wire += glyphs(terminal_).wire;
+    }
+    return line.add(wire).add(" ").add(columns_.text(*row.guest, terminal_));
+}
+
 std::string rows_text(std::vector<Row> rows, const Terminal& terminal) {
     std::size_t widest = 0;
     for (const Row& row : rows) {
         widest = std::max(widest, display_width(row.stem) + row.name.width());
     }
     const auto facts_column = std::clamp(widest + 2, facts_column_min, facts_column_max);
+    const GuestPart guests(rows, facts_column, terminal);
     std::string text;
     for (Row& row : rows) {
-        text += fitted(row, facts_column, terminal).text(terminal);
+        text += (row.guest ? guests.line(row) : fitted(row, facts_column, terminal)).text(terminal);
     }
     return text;
 }
@@ -379,6 +469,9 @@ std::string unknown_word(const std::string& word, const TopologyReport& report) 
     names.reserve(report.devices.size());
     for (const Device& device : report.devices) {
         names.push_back(device.name);
+        if (device.guest) {
+            names.push_back(device.guest->name);
+        }
     }
     const auto near = nearest(word, names);
     return fmt::format("no device '{}'{}. All: reachctl topology --all",

@@ -12,8 +12,8 @@
 
 namespace reachd::ctl {
 
-/// `words`: names or globs of devices; none: the whole tree. An error is a line for people about a
-/// word that means no device.
+/// `words`: names or globs of devices or guests; none: the whole tree. An error is a line for
+/// people about a word that means no device.
 Result<std::string, std::string> topology_text(const TopologyReport& report,
                                                const std::vector<std::string>& words,
                                                const ViewOptions& view,

@@ -7,7 +7,7 @@
 #include <unordered_map>
 #include <utility>
 
-#include "common/glob.hpp"
+#include "agent/ctl/word_choice.hpp"
 
 namespace reachd::ctl {
 namespace {
@@ -353,12 +353,21 @@ bool is_idle(const Device& device) {
     return rank_of(device) != Rank::nic && !device.admin_up && device.addresses.empty();
 }
 
-bool means(const std::string& word, const std::string& name) {
-    return word == name || (is_glob(word) && glob_matches(word, name));
+bool device_means(const Device& device, const std::string& word) {
+    if (means(word, device.name)) {
+        return true;
+    }
+    return device.guest && (means(word, device.guest->name) ||
+                            std::any_of(device.guest->addresses.begin(),
+                                        device.guest->addresses.end(),
+                                        [&](const auto& address) {
+                                            return means(word, address.address) ||
+                                                   means(word, without_zone(address.address));
+                                        }));
 }
 
 bool node_means(const TreeNode& node, const TopologyReport& report, const std::string& word) {
-    const auto is_meant = [&](Place place) { return means(word, report.devices[place].name); };
+    const auto is_meant = [&](Place place) { return device_means(report.devices[place], word); };
     return is_meant(node.device) || (node.patch && is_meant(*node.patch)) ||
            std::any_of(node.slaves.begin(), node.slaves.end(), is_meant);
 }

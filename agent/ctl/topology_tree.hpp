@@ -35,9 +35,9 @@ TopologyTree make_tree(const TopologyReport& report);
 /// nothing uses. Only the latter are counted.
 void hide_idle(TopologyTree& tree, const TopologyReport& report);
 
-/// Leaves the branches with the devices that one of the words (names or globs) means: they, what
-/// they hang on and what hangs on them. False, and nothing is changed, when a word means none;
-/// `unknown` is that word then.
+/// Leaves the branches with the devices that one of the words (names or globs, also of the guest
+/// behind a port and of its addresses) means: they, what they hang on and what hangs on them.
+/// False, and nothing is changed, when a word means none; `unknown` is that word then.
 bool keep_branches(TopologyTree& tree,
                    const TopologyReport& report,
                    const std::vector<std::string>& words,

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "agent/io/device_facts.hpp"
+#include "agent/io/name_evidence.hpp"
 #include "agent/io/virtualization_evidence.hpp"
 #include "agent/virtualization.hpp"
 #include "common/build_info.hpp"
@@ -25,6 +26,7 @@ namespace {
 
 constexpr std::string_view started_message = "8c3b6f1f7d2c4a6db5a2f0a95b0c7d11";
 constexpr std::string_view reloaded_message = "c2f7a0c8d3504ed19e1f6f0b1c7a5e22";
+constexpr std::string_view runtime_file_message = "0e6a8c55f4c94c1d8a35d1b8a7e2f940";
 constexpr std::string_view reload_refused_message = "5b9d7e44a6d84cb8a8f3b1c0d2e6f733";
 
 /// A probe loop later than this does not count as alive.
@@ -59,18 +61,11 @@ std::string system_host_name() {
     return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
 }
 
-/// In the run-time directory, where systemd names one ($RUNTIME_DIRECTORY, systemd.exec(5)), else
-/// in one of our own, which is made if it is not there and may be.
+/// Made if it is ours, not there and may be; listening tells what is wrong.
 std::string default_control_socket() {
-    // NOLINTNEXTLINE(concurrency-mt-unsafe): read before the first thread starts.
-    const char* listed = std::getenv("RUNTIME_DIRECTORY");
-    const std::string_view directories = listed == nullptr ? "" : listed;
-    const auto first = directories.substr(0, directories.find(':'));
-    if (!first.empty()) {
-        return fmt::format("{}/control.sock", first);
-    }
-    static_cast<void>(::mkdir("/run/reachd", 0755));  // listening tells what is wrong
-    return "/run/reachd/control.sock";
+    const std::string directory = runtime_directory();
+    static_cast<void>(::mkdir(directory.c_str(), 0755));
+    return directory + "/control.sock";
 }
 
 std::string url_of(const ListenAddress& address) {
@@ -91,12 +86,15 @@ Daemon::Daemon(DaemonOptions options, Config config)
       watchdog_timer_(context_),
       progress_(loop_tolerance),
       agent_(config, system_host_name(), random_seed(), now()),
-      probe_loop_(context_,
-                  agent_,
-                  {[this](LookupRequest request) { resolver_.lookup(std::move(request)); },
-                   [this](DeviceLookup lookup) { describe_device(std::move(lookup)); },
-                   [this](const LogRecord& record) { log_.write(record); },
-                   [this] { after_turn(); }}),
+      probe_loop_(
+          context_,
+          agent_,
+          {[this](LookupRequest request) { resolver_.lookup(std::move(request)); },
+           [this](DeviceLookup lookup) { describe_device(std::move(lookup)); },
+           [this](GuestLookup lookup) { identify(std::move(lookup)); },
+           [this](std::vector<GuestAddressRecord> records) { keep_guests(std::move(records)); },
+           [this](const LogRecord& record) { log_.write(record); },
+           [this] { after_turn(); }}),
       resolver_(context_.get_executor(),
                 [this](std::uint64_t id, ResolveResult result) {
                     probe_loop_.deliver(NameLookedUp{id, std::move(result)});
@@ -116,6 +114,7 @@ Daemon::Daemon(DaemonOptions options, Config config)
     }
     open_control(config);
     agent_.handle(HostDescribed{detect_virtualization(read_virtualization_evidence())}, now());
+    restore_guests();
     probe_loop_.open(random_identifiers());
     say_what_is_done(config);
 }
@@ -170,6 +169,9 @@ void Daemon::run() {
     context_.run();
     web_.stop();
     resolver_.stop();
+    describer_.stop();
+    describer_.join();
+    static_cast<void>(runtime_file_.save(encode_guest_cache(agent_.guest_records(), now().wall)));
 }
 
 void Daemon::make_snapshot(SnapshotSource::Done done) {
@@ -200,6 +202,41 @@ void Daemon::describe_device(DeviceLookup lookup) {
             probe_loop_.deliver(std::move(event));
         });
     });
+}
+
+/// Reads /proc and libvirt's files, which takes its time.
+void Daemon::identify(GuestLookup lookup) {
+    boost::asio::post(describer_, [this, lookup = std::move(lookup)]() mutable {
+        const NameEvidence evidence = read_name_evidence();
+        std::vector<GuestPort> ports;
+        for (const GuestLookup::Port& port : lookup.ports) {
+            ports.push_back(port.facts);
+        }
+        GuestsIdentified event{
+            std::move(lookup.ports), identify_guests(ports, evidence), evidence.gaps};
+        boost::asio::post(context_, [this, event = std::move(event)]() mutable {
+            probe_loop_.deliver(std::move(event));
+        });
+    });
+}
+
+void Daemon::keep_guests(std::vector<GuestAddressRecord> records) {
+    boost::asio::post(describer_, [this, records = std::move(records)]() mutable {
+        auto problem = runtime_file_.save(encode_guest_cache(std::move(records), now().wall));
+        if (problem) {
+            boost::asio::post(context_, [this, problem = std::move(*problem)] {
+                log_.write({LogLevel::warning, problem, runtime_file_message, {}});
+            });
+        }
+    });
+}
+
+void Daemon::restore_guests() {
+    const GuestCacheReading reading = runtime_file_.load(now().wall);
+    if (!reading.problem.empty()) {
+        log_.write({LogLevel::warning, reading.problem, runtime_file_message, {}});
+    }
+    agent_.handle(GuestsRestored{reading.records}, now());
 }
 
 void Daemon::after_turn() {

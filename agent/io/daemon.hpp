@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -15,6 +16,7 @@
 #include "agent/io/config_file.hpp"
 #include "agent/io/probe_loop.hpp"
 #include "agent/io/resolver.hpp"
+#include "agent/io/runtime_file.hpp"
 #include "agent/io/service_manager.hpp"
 #include "agent/io/web_loop.hpp"
 #include "agent/watchdog.hpp"
@@ -56,6 +58,9 @@ class Daemon {
     void make_snapshot(SnapshotSource::Done done);
     void extend_snapshot();
     void describe_device(DeviceLookup lookup);
+    void identify(GuestLookup lookup);
+    void keep_guests(std::vector<GuestAddressRecord> records);
+    void restore_guests();
 
     DaemonOptions options_;
     JournalLog log_;
@@ -68,7 +73,9 @@ class Daemon {
     ProbeLoop probe_loop_;
     Resolver resolver_;
     WebLoop web_;
-    boost::asio::thread_pool describer_{1};  ///< reads facts of devices; joined first
+    RuntimeFile runtime_file_{runtime_directory()};  ///< describer_'s, but at start and end
+    /// Reads facts of devices and names of guests, writes the run-time file; joined first.
+    boost::asio::thread_pool describer_{1};
     std::string configured_host_name_;
     std::string control_socket_;  ///< as configured
     Agent::SnapshotDraft draft_;

@@ -23,7 +23,9 @@ ProbeLoop::ProbeLoop(boost::asio::io_context& context, Agent& agent, ProbeLoopHo
     : agent_(agent),
       hooks_(std::move(hooks)),
       context_(context),
-      timer_(context) {}
+      timer_(context),
+      connector_(context),
+      neighbours_(context) {}
 
 ProbeLoop::~ProbeLoop() = default;
 
@@ -66,13 +68,16 @@ void ProbeLoop::open(EchoIdentifiers identifiers) {
     for (const auto& socket : echo_sockets_) {
         wait_for(*socket);
     }
+    wait_for(connector_);
+    wait_for(neighbours_);
 }
 
-void ProbeLoop::wait_for(IcmpSocket& socket) {
-    socket.async_wait([this, &socket] {
+template <class Source>
+void ProbeLoop::wait_for(Source& source) {
+    source.async_wait([this, &source] {
         if (!closed_) {
             turn();
-            wait_for(socket);
+            wait_for(source);
         }
     });
 }
@@ -83,6 +88,8 @@ void ProbeLoop::close() {
     for (const auto& socket : echo_sockets_) {
         socket->close();
     }
+    connector_.close();
+    neighbours_.close();
     netlink_.reset();
 }
 
@@ -106,12 +113,7 @@ void ProbeLoop::turn() {
     if (!netlink_->caught_up()) {
         agent_.handle(NetlinkPending{}, read_);  // lest our own delay looks like silence
     }
-    for (const auto& socket : echo_sockets_) {
-        // What is still in the socket may answer a probe that is out of time; in a flood of what
-        // is not ours the clock must go on all the same.
-        for (int rounds = 0; rounds < drain_rounds_max && !socket->drain(*this); ++rounds) {
-        }
-    }
+    drain_probes();
     const Instant at = now();
     agent_.observe(at);
     agent_.poll(at, actions_);
@@ -122,12 +124,49 @@ void ProbeLoop::turn() {
     }
 }
 
+/// What is still in a socket may answer a probe that is out of time; in a flood of what is not ours
+/// the clock must go on all the same.
+void ProbeLoop::drain_probes() {
+    const auto drain = [this](auto& source) {
+        for (int rounds = 0; rounds < drain_rounds_max && !source.drain(*this); ++rounds) {
+        }
+    };
+    for (const auto& socket : echo_sockets_) {
+        drain(*socket);
+    }
+    drain(connector_);
+    drain(neighbours_);
+}
+
+void ProbeLoop::perform_for_guests() {
+    for (const IfIndex port : actions_.guest_ports.closed) {
+        neighbours_.close_port(port);
+    }
+    for (const IfIndex port : actions_.guest_ports.opened) {
+        if (const auto error = neighbours_.open_port(port)) {
+            agent_.handle(GuestPortFailed{port, error.message()}, now());
+        }
+    }
+    neighbours_.send(actions_.neighbour_requests, *this);
+    if (actions_.guest_lookup) {
+        hooks_.identify_guests(std::move(*actions_.guest_lookup));
+    }
+    if (actions_.guest_records) {
+        hooks_.keep_guests(std::move(*actions_.guest_records));
+    }
+}
+
 void ProbeLoop::perform() {
     for (const auto& socket : echo_sockets_) {
         const auto& requests = actions_.echo_requests[static_cast<std::size_t>(socket->family())];
         socket->expect_payload(agent_.payload_bytes_max());
         socket->send(requests, *this);
     }
+    for (const ProbeToken& token : actions_.tcp_abandoned) {
+        agent_.handle(TcpAbandoned{token, connector_.abandon(token)}, now());
+    }
+    connector_.connect(actions_.tcp_requests, *this);
+    perform_for_guests();
     for (const DumpRequest& request : actions_.dumps) {
         if (netlink_->request(request)) {
             agent_.handle(DumpRequestFailed{}, now());
@@ -186,15 +225,15 @@ void ProbeLoop::on_batch(const Instant& read) {
 }
 
 void ProbeLoop::on_sent(const SendOrder& order, const Instant& at) {
-    agent_.handle(EchoSent{order}, at);
+    agent_.handle(ProbeSent{order}, at);
 }
 
 void ProbeLoop::on_not_sent(const SendOrder& order, FailureReason reason) {
-    agent_.handle(EchoNotSent{order, reason}, now());
+    agent_.handle(ProbeNotSent{order, reason}, now());
 }
 
 void ProbeLoop::on_skipped(const SendOrder& order) {
-    agent_.handle(EchoSkipped{order}, now());
+    agent_.handle(ProbeSkipped{order}, now());
 }
 
 void ProbeLoop::on_transmit_stamp(const ProbeCookie& cookie, WallTime stamp) {
@@ -217,6 +256,28 @@ void ProbeLoop::on_flaw(PacketFlaw flaw) {
 
 void ProbeLoop::on_overflow() {
     agent_.handle(ReceiveOverflowed{}, read_);
+}
+
+void ProbeLoop::on_tcp_result(ProbeToken token, const TcpResult& result) {
+    agent_.handle(TcpEnded{token, result}, read_);
+}
+
+void ProbeLoop::on_neighbour_stamp(ProbeToken token, WallTime stamp) {
+    agent_.handle(NeighbourStamped{token, stamp}, read_);
+}
+
+void ProbeLoop::on_neighbour_frame(IfIndex port,
+                                   const NeighbourFrame& frame,
+                                   std::optional<WallTime> received) {
+    agent_.handle(NeighbourHeard{port, frame, received}, read_);
+}
+
+void ProbeLoop::on_neighbour_flaw(IfIndex) {
+    agent_.handle(PacketRejected{PacketFlaw::malformed}, read_);
+}
+
+void ProbeLoop::on_neighbour_overflow(IfIndex port) {
+    agent_.handle(NeighbourOverflowed{port}, read_);
 }
 
 void ProbeLoop::on_datagram(ByteView datagram) {

@@ -14,6 +14,8 @@
 #include "agent/io/netlink_socket.hpp"
 #include "common/io/system_clock.hpp"
 #include "probes/io/icmp_socket.hpp"
+#include "probes/io/neighbour_sockets.hpp"
+#include "probes/io/tcp_connector.hpp"
 
 namespace reachd {
 
@@ -21,11 +23,16 @@ namespace reachd {
 struct ProbeLoopHooks {
     std::function<void(LookupRequest)> lookup;          ///< answered later by NameLookedUp
     std::function<void(DeviceLookup)> describe_device;  ///< answered later by DeviceDescribed
+    std::function<void(GuestLookup)> identify_guests;   ///< answered later by GuestsIdentified
+    std::function<void(std::vector<GuestAddressRecord>)> keep_guests;
     std::function<void(const LogRecord&)> log;
     std::function<void()> after_turn;  ///< the turn's work is done, the next one is scheduled
 };
 
-class ProbeLoop final : private EchoSink, private NetlinkSink {
+class ProbeLoop final : private EchoSink,
+                        private TcpSink,
+                        private NeighbourSink,
+                        private NetlinkSink {
   public:
     ProbeLoop(boost::asio::io_context& context, Agent& agent, ProbeLoopHooks hooks);
     ~ProbeLoop() override;
@@ -70,6 +77,15 @@ class ProbeLoop final : private EchoSink, private NetlinkSink {
     void on_flaw(PacketFlaw flaw) override;
     void on_overflow() override;
 
+    void on_tcp_result(ProbeToken token, const TcpResult& result) override;
+
+    void on_neighbour_stamp(ProbeToken token, WallTime stamp) override;
+    void on_neighbour_frame(IfIndex port,
+                            const NeighbourFrame& frame,
+                            std::optional<WallTime> received) override;
+    void on_neighbour_flaw(IfIndex port) override;
+    void on_neighbour_overflow(IfIndex port) override;
+
     void on_datagram(ByteView datagram) override;
     void on_overrun() override;
     void on_truncated() override;
@@ -77,9 +93,12 @@ class ProbeLoop final : private EchoSink, private NetlinkSink {
 
     void turn();
     void drain_netlink();
+    void drain_probes();
     void perform();
+    void perform_for_guests();
     void arm_timer();
-    void wait_for(IcmpSocket& socket);
+    template <class Source>
+    void wait_for(Source& source);
 
     Agent& agent_;
     ProbeLoopHooks hooks_;
@@ -87,6 +106,8 @@ class ProbeLoop final : private EchoSink, private NetlinkSink {
     boost::asio::steady_timer timer_;
     MonoTime armed_for_ = mono_never;
     std::vector<std::unique_ptr<IcmpSocket>> echo_sockets_;
+    TcpConnector connector_;
+    NeighbourSockets neighbours_;
     std::unique_ptr<NetlinkSocket> netlink_;
     Actions actions_;
     Instant read_{};  ///< of the batch being delivered

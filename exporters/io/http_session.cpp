@@ -23,8 +23,10 @@
 #include <fmt/core.h>
 
 #include "common/io/system_clock.hpp"
+#include "exporters/guests_json.hpp"
 #include "exporters/http_message.hpp"
 #include "exporters/io/gzip_stream.hpp"
+#include "exporters/peers_json.hpp"
 #include "exporters/status_json.hpp"
 #include "exporters/topology_json.hpp"
 
@@ -99,6 +101,7 @@ class BeastSession final : public HttpSession, public std::enable_shared_from_th
                       std::string_view fields = {});
     void refuse(unsigned status, std::string body);
     void start_exposition(std::shared_ptr<const Snapshot> snapshot);
+    std::string document_of(HttpRoute route, const Snapshot& snapshot) const;
     void answer_document(HttpRoute route, const Snapshot& snapshot);
     void begin_parts(const HttpHead& head);
     std::string_view next_block();
@@ -286,7 +289,8 @@ void BeastSession::route_request(std::string_view method, HttpRoute route) {
         answer_error(route,
                      404,
                      "no such page",
-                     "there are /metrics, /healthz, /readyz, /api/v1/status and /api/v1/topology");
+                     "there are /metrics, /healthz, /readyz, and below /api/v1/: status, peers, "
+                     "guests, topology");
         return;
     }
     if (method != "GET" && method != "HEAD") {
@@ -297,6 +301,8 @@ void BeastSession::route_request(std::string_view method, HttpRoute route) {
     switch (route) {
         case HttpRoute::metrics:
         case HttpRoute::api_status:
+        case HttpRoute::api_peers:
+        case HttpRoute::api_guests:
         case HttpRoute::api_topology: route_large(route); return;
         case HttpRoute::healthy:
         case HttpRoute::ready: await_snapshot(route, limits().health_timeout); return;
@@ -366,6 +372,8 @@ void BeastSession::on_snapshot(HttpRoute route, std::shared_ptr<const Snapshot> 
     switch (route) {
         case HttpRoute::metrics: start_exposition(std::move(snapshot)); return;
         case HttpRoute::api_status:
+        case HttpRoute::api_peers:
+        case HttpRoute::api_guests:
         case HttpRoute::api_topology: answer_document(route, *snapshot); return;
         case HttpRoute::healthy: answer_text(200, "ok\n"); return;
         case HttpRoute::ready: {
@@ -432,6 +440,22 @@ void BeastSession::start_exposition(std::shared_ptr<const Snapshot> snapshot) {
                  .fields = "Vary: Accept-Encoding\r\n"});
 }
 
+std::string BeastSession::document_of(HttpRoute route, const Snapshot& snapshot) const {
+    switch (route) {
+        case HttpRoute::api_status: return status_json(snapshot, host_.agent_figures());
+        case HttpRoute::api_peers: return peers_json(snapshot);
+        case HttpRoute::api_guests: return guests_json(snapshot);
+        case HttpRoute::api_topology: return topology_json(snapshot);
+        case HttpRoute::metrics:
+        case HttpRoute::healthy:
+        case HttpRoute::ready:
+        case HttpRoute::front_page:
+        case HttpRoute::api_unknown:
+        case HttpRoute::unknown: break;
+    }
+    return {};
+}
+
 /// A page of the API: whole, with its length, or compressed in parts.
 void BeastSession::answer_document(HttpRoute route, const Snapshot& snapshot) {
     const auto etag = fmt::format("\"{}\"", snapshot.sequence);
@@ -442,8 +466,7 @@ void BeastSession::answer_document(HttpRoute route, const Snapshot& snapshot) {
                {});
         return;
     }
-    auto document = route == HttpRoute::api_status ? status_json(snapshot, host_.agent_figures())
-                                                   : topology_json(snapshot);
+    auto document = document_of(route, snapshot);
     const HttpHead head{
         .content_type = "application/json", .gzip = gzip_accepted_, .fields = fields};
     if (!gzip_accepted_) {

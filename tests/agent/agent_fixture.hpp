@@ -13,6 +13,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -70,10 +71,11 @@ inline RouteFacts default_route(const std::string& gateway, int device, std::uin
     return route;
 }
 
-/// One peer of a snapshot with its probe, if it has one.
+/// One peer of a snapshot with its first probe, if it has one, and the names of all.
 struct PeerRow {
     PeerSnapshot peer;
     std::optional<ProbeSnapshot> probe;
+    std::vector<ProbeSnapshot> probes;
     std::map<FailureReason, std::uint64_t> failures;
     std::uint64_t samples = 0;
 
@@ -101,11 +103,12 @@ inline void check_consistent(const Snapshot& snapshot) {
         last = failure.probe;
         losses[failure.probe] += is_loss(failure.reason) ? failure.count : 0;
     }
-    std::set<std::uint32_t> probed;
+    std::set<std::tuple<std::uint32_t, ProbeKind, std::uint16_t>> probed;
     for (std::size_t i = 0; i < snapshot.probes.size(); ++i) {
         const ProbeSnapshot& probe = snapshot.probes[i];
         REQUIRE(probe.peer < snapshot.peers.size());
-        CHECK(probed.insert(probe.peer).second);
+        CHECK(probed.insert({probe.peer, probe.kind, probe.port}).second);
+        CHECK((i == 0 || snapshot.probes[i - 1].peer <= probe.peer));
         CHECK(probe.counters.lost == losses[i]);
         CHECK(probe.counters.sent >= probe.counters.received + probe.counters.lost);
     }
@@ -132,7 +135,17 @@ class AgentWorld {
 
     Instant now{MonoTime(1000s), WallTime(1'700'000'000s)};
     KernelTables kernel;
+    /// What becomes of a connect: nothing, or this after 1 ms.
+    using Connecting = std::function<std::optional<TcpResult>(const TcpRequest&)>;
+
     Behaviour behaviour = [](const EchoRequest&) { return std::optional<Duration>(1ms); };
+    /// Whether a question to a neighbour is answered, after 100 us.
+    std::function<bool(const NeighbourTarget&)> neighbour_answers = [](const auto&) {
+        return true;
+    };
+    /// Who the owner of a port is, by its device; others have no name.
+    std::map<std::string, GuestIdentity> owners;
+    Connecting connecting = [](const TcpRequest&) { return std::optional(established()); };
     /// Lookups of other names stay unanswered.
     std::map<std::string, ResolveResult> names;
     /// What the kernel says to a request instead of taking it.
@@ -140,6 +153,12 @@ class AgentWorld {
     Agent agent;
 
     std::vector<EchoRequest> requests;
+    std::vector<TcpRequest> connects;
+    std::vector<ProbeToken> abandoned;
+    std::vector<NeighbourRequest> questions;
+    std::set<IfIndex> ports_heard;
+    std::size_t guest_lookups = 0;
+    std::vector<GuestAddressRecord> kept;
     std::vector<LookupRequest> lookups;
     std::vector<DeviceLookup> device_lookups;
     std::vector<LogRecord> logs;
@@ -217,18 +236,19 @@ class AgentWorld {
         const Snapshot taken = snapshot();
         std::vector<PeerRow> all;
         for (const PeerSnapshot& peer : taken.peers) {
-            all.push_back({peer, {}, {}, 0});
+            all.push_back({peer, {}, {}, {}, 0});
         }
         const std::size_t columns = taken.rtt_edges->size() + 1;
         for (std::size_t i = 0; i < taken.probes.size(); ++i) {
             PeerRow& row = all[taken.probes[i].peer];
-            row.probe = taken.probes[i];
+            row.probes.push_back(taken.probes[i]);
+            row.probe = row.probes.front();
             for (std::size_t column = 0; column < columns; ++column) {
                 row.samples += taken.rtt_buckets[i * columns + column];
             }
         }
         for (const FailureCount& failure : taken.failures) {
-            all[taken.probes[failure.probe].peer].failures[failure.reason] = failure.count;
+            all[taken.probes[failure.probe].peer].failures[failure.reason] += failure.count;
         }
         return all;
     }
@@ -289,6 +309,27 @@ class AgentWorld {
         return texts;
     }
 
+    static TcpResult established() {
+        return {TcpResult::Kind::established, FailureReason::timeout, 800us, false, 0};
+    }
+
+    static TcpResult refused() {
+        return {TcpResult::Kind::refused, FailureReason::refused, 30us, true, 0};
+    }
+
+    static NeighbourFrame answer_to(const NeighbourTarget& target) {
+        const bool v4 = target.address.family() == Family::ipv4;
+        NeighbourFrame frame;
+        frame.kind = v4 ? NeighbourFrame::Kind::arp_reply : NeighbourFrame::Kind::advertisement;
+        frame.frame_source = frame.mac = target.mac;
+        frame.frame_destination = target.sender_mac;
+        frame.address = target.address;
+        frame.address.set_scope(IfIndex::any);  // a frame carries none
+        frame.target = target.sender;
+        frame.solicited = !v4;
+        return frame;
+    }
+
     static EchoReplied reply_to(const EchoRequest& request) {
         return {request.target.destination,
                 {request.identifier,
@@ -340,6 +381,14 @@ class AgentWorld {
                 send(request);
             }
         }
+        for (const ProbeToken& token : actions_.tcp_abandoned) {
+            abandoned.push_back(token);
+            agent.handle(TcpAbandoned{token, 1}, now);
+        }
+        for (const TcpRequest& request : actions_.tcp_requests) {
+            connect(request);
+        }
+        perform_for_guests();
         for (const DumpRequest& request : actions_.dumps) {
             at(now.mono + kernel.dump_time, [this, datagram = kernel.dump(request)] {
                 agent.handle(NetlinkReceived{ByteView(datagram)}, now);
@@ -365,15 +414,64 @@ class AgentWorld {
     void send(const EchoRequest& request) {
         requests.push_back(request);
         if (send_fails) {
-            agent.handle(EchoNotSent{request.order, *send_fails}, now);
+            agent.handle(ProbeNotSent{request.order, *send_fails}, now);
             return;
         }
-        agent.handle(EchoSent{request.order}, now);
+        agent.handle(ProbeSent{request.order}, now);
         agent.handle(TransmitStamped{request.cookie, now.wall}, now);
         if (const auto delay = behaviour(request)) {
             at(now.mono + *delay, [this, reply = reply_to(request)]() mutable {
                 reply.received = now.wall;
                 agent.handle(reply, now);
+            });
+        }
+    }
+
+    void perform_for_guests() {
+        for (const IfIndex port : actions_.guest_ports.closed) {
+            REQUIRE(ports_heard.erase(port) == 1);
+        }
+        for (const IfIndex port : actions_.guest_ports.opened) {
+            REQUIRE(ports_heard.insert(port).second);
+        }
+        for (const NeighbourRequest& request : actions_.neighbour_requests) {
+            ask(request);
+        }
+        if (actions_.guest_lookup) {
+            ++guest_lookups;
+            GuestsIdentified event{actions_.guest_lookup->ports, {}, {}};
+            for (const GuestLookup::Port& port : event.ports) {
+                event.identities.push_back(owners[port.facts.device]);
+            }
+            at(now.mono + 5ms, [this, event] { agent.handle(event, now); });
+        }
+        if (actions_.guest_records) {
+            kept = *actions_.guest_records;
+        }
+    }
+
+    void ask(const NeighbourRequest& request) {
+        REQUIRE(ports_heard.contains(request.target.device));
+        questions.push_back(request);
+        agent.handle(ProbeSent{request.order}, now);
+        agent.handle(NeighbourStamped{request.order.token, now.wall}, now);
+        if (neighbour_answers(request.target)) {
+            at(now.mono + 100us, [this, target = request.target] {
+                agent.handle(NeighbourHeard{target.device, answer_to(target), now.wall}, now);
+            });
+        }
+    }
+
+    void connect(const TcpRequest& request) {
+        connects.push_back(request);
+        if (send_fails) {
+            agent.handle(ProbeNotSent{request.order, *send_fails}, now);
+            return;
+        }
+        agent.handle(ProbeSent{request.order}, now);
+        if (const auto result = connecting(request)) {
+            at(now.mono + 1ms, [this, event = TcpEnded{request.order.token, *result}] {
+                agent.handle(event, now);
             });
         }
     }

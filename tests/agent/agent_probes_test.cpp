@@ -159,9 +159,9 @@ TEST_CASE("a reply to a session that was closed, or began anew, is foreign", "[a
         test.world.reload({});
         test.world.reload(config_of({peer_config("b", "10.0.0.1")}));
     }
-    SECTION("with other options") {
+    SECTION("from another source") {
         Config config = one_peer();
-        config.peers[0].icmp.interval = 2s;
+        config.peers[0].source = address("10.0.0.99");
         test.world.reload(config);
     }
     test.world.handle(reply);
@@ -204,7 +204,7 @@ TEST_CASE("a full send buffer is a skip, and nobody's fault", "[agent]") {
     Actions actions;
     agent.poll(now, actions);
     REQUIRE(actions.echo_requests[0].size() == 1);
-    agent.handle(EchoSkipped{actions.echo_requests[0][0].order}, now);
+    agent.handle(ProbeSkipped{actions.echo_requests[0][0].order}, now);
     const Snapshot snapshot = agent.snapshot(now);
     check_consistent(snapshot);
     CHECK(snapshot.skipped[static_cast<std::size_t>(SkipReason::busy)] == 1);

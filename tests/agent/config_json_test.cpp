@@ -61,11 +61,15 @@ TEST_CASE("config: {} has the documented defaults") {
     CHECK_FALSE(config.web.open);
     CHECK(config.host.name.empty());
     CHECK(config.icmp == IcmpOptions{true, seconds(1), seconds(1), 56, 0});
+    CHECK(config.tcp == TcpOptions{seconds(5), seconds(1), {}});
+    CHECK(config.arp == ArpOptions{true, seconds(1), milliseconds(500), std::nullopt});
     CHECK(config.peers.empty());
     CHECK(config.discover_gateways);
+    CHECK(config.guests == GuestDiscoveryConfig{true, true, {"*"}, {}, {}});
     CHECK(config.rtt_edges ==
           std::vector<double>{0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.02, 0.1, 1});
     CHECK(config.limits.peers == 20000);
+    CHECK(config.limits.guests == 2000);
     CHECK(config.limits.probes_per_second == 50000);
     CHECK(config.limits.series == 1000000);
     CHECK(config.limits.connections == 256);
@@ -76,13 +80,20 @@ TEST_CASE("config: every served key arrives") {
         "web": { "listen": ["127.0.0.1:9900", "[::1]:9900"], "open": true },
         "host": { "name": "hv1", "labels": { "zone": "z1", "rack": "r1" } },
         "probes": { "icmp": { "enabled": false, "interval": "2s", "timeout": "500ms",
-                              "payload_bytes": 16, "dscp": 63 } },
+                              "payload_bytes": 16, "dscp": 63 },
+                    "tcp": { "interval": "3s", "timeout": "2s", "ports": [443, 22] },
+                    "arp": { "enabled": false, "interval": "4s", "timeout": "10ms",
+                             "sender": "10.77.0.1" } },
         "peers": [ { "name": "db1", "address": "DB1.example.net", "family": "ipv4",
                      "source": "10.77.0.1", "device": "br0", "labels": { "rack": "r2" },
-                     "icmp": true } ],
-        "discovery": { "gateways": false },
+                     "icmp": true, "tcp": { "ports": [80] } } ],
+        "discovery": { "gateways": false,
+                       "guests": { "enabled": false, "containers": false, "bridges": ["br*"],
+                                   "exclude": ["vnet9"],
+                                   "names": { "52:54:00:12:34:56": "web01" } } },
         "metrics": { "rtt_edges": [1e-6, 0.5, 1] },
-        "limits": { "peers": 1, "probes_per_second": 200000, "series": 1000, "connections": 10000 }
+        "limits": { "peers": 1, "guests": 100000, "probes_per_second": 200000, "series": 1000,
+                    "connections": 10000 }
     })");
     CHECK(config.web.listen == std::vector<ListenAddress>{{"127.0.0.1", 9900}, {"::1", 9900}});
     CHECK(config.web.open);
@@ -98,10 +109,18 @@ TEST_CASE("config: every served key arrives") {
                                         IpAddress::v4({10, 77, 0, 1}),
                                         "br0",
                                         {{"rack", "r2"}},
-                                        peer_icmp});
+                                        peer_icmp,
+                                        TcpOptions{seconds(3), seconds(2), {80}}});
+    CHECK(config.tcp == TcpOptions{seconds(3), seconds(2), {22, 443}});
+    CHECK(config.arp ==
+          ArpOptions{false, seconds(4), milliseconds(10), IpAddress::v4({10, 77, 0, 1})});
     CHECK_FALSE(config.discover_gateways);
+    const MacAddress mac({0x52, 0x54, 0x00, 0x12, 0x34, 0x56});
+    CHECK(config.guests ==
+          GuestDiscoveryConfig{false, false, {"br*"}, {"vnet9"}, {{mac, "web01"}}});
     CHECK(config.rtt_edges == std::vector<double>{1e-6, 0.5, 1});
     CHECK(config.limits.peers == 1);
+    CHECK(config.limits.guests == 100000);
     CHECK(config.limits.probes_per_second == 200000);
     CHECK(config.limits.series == 1000);
     CHECK(config.limits.connections == 10000);
@@ -146,10 +165,16 @@ TEST_CASE("config: the shipped files are valid") {
     CHECK(config.web == WebConfig{});
     CHECK(config.peers.empty());
     CHECK(config.discover_gateways);
+    CHECK(config.guests == GuestDiscoveryConfig{});
     const auto full = good(contents(source_dir() / "conf/full.json"));
     CHECK(full.icmp == IcmpOptions{});
+    CHECK(full.tcp == TcpOptions{});
+    CHECK(full.arp == ArpOptions{});
     CHECK(full.rtt_edges == Config{}.rtt_edges);
     CHECK(full.peers.size() == 4);
+    CHECK(full.peers[1].tcp == TcpOptions{seconds(2), seconds(1), {22, 5432}});
+    CHECK(full.guests.bridges == GuestDiscoveryConfig{}.bridges);
+    CHECK(full.guests.names.size() == 2);
 }
 
 TEST_CASE("config: all errors come at once, in the order of the file, in the documented form") {
@@ -259,6 +284,8 @@ TEST_CASE("config: integers and their bounds") {
     CHECK(limit("connections", 0) == "r.json:1: /limits/connections: must be 1 to 10000");
     CHECK(error(R"({"probes": {"icmp": {"dscp": 64}}})") ==
           "r.json:1: /probes/icmp/dscp: must be 0 to 63");
+    CHECK(limit("guests", 0) == "r.json:1: /limits/guests: must be 1 to 100000");
+    CHECK(limit("guests", 100'001) == "r.json:1: /limits/guests: must be 1 to 100000");
 }
 
 TEST_CASE("config: intervals and time-outs") {
@@ -301,24 +328,15 @@ TEST_CASE("config: keys of later versions are refused by name") {
         {R"({"web": {"config_file": "web.yml"}})", "/web/config_file"},
         {R"({"web": {"config_file": false}})", "/web/config_file"},
         {R"({"web": {"probe": {"targets": ["10.0.0.0/8"]}}})", "/web/probe"},
-        {R"({"probes": {"tcp": {"ports": [22]}}})", "/probes/tcp"},
-        {R"({"probes": {"tcp": true}})", "/probes/tcp"},
-        {R"({"probes": {"arp": {"interval": "1s"}}})", "/probes/arp"},
         {R"({"probes": {"mtu": {"enabled": true}}})", "/probes/mtu"},
         {R"({"probes": {"mtu": {"expected_bytes": "auto"}}})", "/probes/mtu"},
-        {R"({"discovery": {"guests": true}})", "/discovery/guests"},
-        {R"({"discovery": {"guests": {"bridges": ["*"]}}})", "/discovery/guests"},
-        {R"({"discovery": {"guests": {"names": {"52:54:00:12:34:56": "web01"}}}})",
-         "/discovery/guests"},
         {R"({"discovery": {"files": ["/etc/reachd/peers.d/*.json"]}})", "/discovery/files"},
         {R"({"discovery": {"http": [{"url": "http://x"}]}})", "/discovery/http"},
         {R"({"discovery": {"dns": [{"name": "x"}]}})", "/discovery/dns"},
         {R"({"mesh": {"peers_per_group": 3}})", "/mesh"},
         {R"({"thresholds": {"loss_ratio": 0.05}})", "/thresholds"},
         {R"({"faults": {"disable": ["E1005"]}})", "/faults"},
-        {R"({"limits": {"guests": 5}})", "/limits/guests"},
         {R"({"limits": {"mtu_bytes_per_second": 5}})", "/limits/mtu_bytes_per_second"},
-        {R"({"peers": [{"address": "a", "tcp": {"ports": [1]}}]})", "/peers/0/tcp"},
         {R"({"peers": [{"address": "a", "mtu": {"expected_bytes": 9000}}]})", "/peers/0/mtu"},
         {R"({"peers": [{"address": "a", "mtu": true}]})", "/peers/0/mtu"},
         {R"({"peers": [{"address": "a", "arp": true}]})", "/peers/0/arp"},
@@ -335,16 +353,13 @@ TEST_CASE("config: a later key that asks for nothing is fine") {
     CHECK(error(R"({
         "web": { "config_file": "", "probe": { "targets": [] } },
         "control": {}, "mesh": {}, "thresholds": {},
-        "probes": { "tcp": { "ports": [] }, "arp": {},
-                    "mtu": { "interval": "60s", "enabled": false, "expected_bytes": 1500 } },
-        "peers": [ { "address": "a", "mtu": false, "tcp": false, "arp": false, "thresholds": {} },
-                   { "address": "b", "tcp": { "ports": [] } } ],
-        "discovery": { "guests": false, "files": [], "http": [], "dns": [] },
+        "probes": { "mtu": { "interval": "60s", "enabled": false, "expected_bytes": 1500 } },
+        "peers": [ { "address": "a", "mtu": false, "arp": false, "thresholds": {} } ],
+        "discovery": { "files": [], "http": [], "dns": [] },
         "faults": { "disable": [], "ignore_devices": [], "ignore_peers": [] },
-        "limits": { "guests": 2000, "mtu_bytes_per_second": 1000000 }
+        "limits": { "mtu_bytes_per_second": 1000000 }
     })")
               .empty());
-    CHECK(error(R"({"discovery": {"guests": {"enabled": false, "bridges": ["br0"]}}})").empty());
     CHECK(error(R"({"faults": {"disabel": []}})") ==
           R"(r.json:1: /faults/disabel: unknown key; did you mean "disable"?)");
 }

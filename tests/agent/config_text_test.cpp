@@ -21,6 +21,12 @@ std::string problem_of(const TextCheck& check) {
     return check ? check->message : "";
 }
 
+/// Of an outcome that should have been good; what is wrong with it otherwise.
+template <class T>
+std::string text_of(const TextOutcome<T>& outcome) {
+    return outcome ? outcome->to_string() : outcome.error().message;
+}
+
 bool has(const std::string& text, std::string_view part) {
     return text.find(part) != std::string::npos;
 }
@@ -284,6 +290,57 @@ TEST_CASE("config_text: label values") {
     CHECK(check_label_value(std::string(257, 'x')));
     CHECK(check_label_value("a\nb"));
     CHECK(check_label_value(std::string("a\0b", 3)));
+}
+
+TEST_CASE("config_text: addresses that ARP requests may come from") {
+    CHECK(text_of(parse_arp_sender("10.0.0.1")) == "10.0.0.1");
+    CHECK(text_of(parse_arp_sender("169.254.1.1")) == "169.254.1.1");
+    for (const std::string text : {"",
+                                   "fe80::1",
+                                   "2001:db8::1",
+                                   "::ffff:10.0.0.1",
+                                   "hv1",
+                                   "10.0.0",
+                                   "10.0.0.1 ",
+                                   "10.0.0.0/8",
+                                   "010.0.0.1"}) {
+        CAPTURE(text);
+        CHECK(has(problem_of(parse_arp_sender(text)), "is no IPv4 address"));
+    }
+    CHECK(has(problem_of(parse_arp_sender("0.0.0.0")), "is what \"\" stands for"));
+    CHECK(has(problem_of(parse_arp_sender("127.0.0.1")), "loopback"));
+    CHECK(has(problem_of(parse_arp_sender("224.0.0.1")), "multicast"));
+    CHECK(has(problem_of(parse_arp_sender("255.255.255.255")), "broadcast"));
+}
+
+TEST_CASE("config_text: addresses of guests' interfaces") {
+    CHECK(text_of(parse_guest_mac("52:54:00:ab:cd:ef")) == "52:54:00:ab:cd:ef");
+    CHECK(text_of(parse_guest_mac("52:54:00:AB:CD:ef")) == "52:54:00:ab:cd:ef");
+    for (const std::string text : {"",
+                                   "web01",
+                                   "52-54-00-ab-cd-ef",
+                                   "525400abcdef",
+                                   "52:54:00:ab:cd",
+                                   "52:54:00:ab:cd:ef:00",
+                                   "52:54:00:ab:cd:eg",
+                                   " 52:54:00:ab:cd:ef"}) {
+        CAPTURE(text);
+        CHECK(has(problem_of(parse_guest_mac(text)), "is no MAC address"));
+    }
+    CHECK(has(problem_of(parse_guest_mac("ff:ff:ff:ff:ff:ff")), "is a group address"));
+    CHECK(has(problem_of(parse_guest_mac("01:00:5e:00:00:01")), "is a group address"));
+    CHECK(has(problem_of(parse_guest_mac("00:00:00:00:00:00")), "is the zero address"));
+}
+
+TEST_CASE("config_text: globs") {
+    for (const std::string text : {"*", "br0", "vnet?", "[0-9]*", "ü*", " "}) {
+        CAPTURE(text);
+        CHECK_FALSE(check_glob(text));
+    }
+    CHECK_FALSE(check_glob(std::string(256, '*')));
+    CHECK(has(problem_of(check_glob(std::string(257, '*'))), "1 to 256 bytes"));
+    CHECK(has(problem_of(check_glob("")), "1 to 256 bytes"));
+    CHECK(has(problem_of(check_glob("br\n")), "control character"));
 }
 
 }  // namespace

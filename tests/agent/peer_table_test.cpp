@@ -48,7 +48,7 @@ TEST_CASE("peers keep their place until they go, and free places are taken again
     const auto d = table.add(peer_at("10.0.0.4"));
     CHECK(d == b);
     CHECK(table.places() == 3);
-    CHECK(table[d].session == Peer::no_session);
+    CHECK(table[d].first_session == no_session);
     CHECK_FALSE(table[d].up.has_value());
 }
 
@@ -56,15 +56,49 @@ TEST_CASE("sessions lead to their peers, also after their numbers were used agai
     PeerTable table;
     const auto a = table.add(peer_at("10.0.0.1"));
     const auto b = table.add(peer_at("10.0.0.2"));
-    table.bind_session(a, 5);
-    table.bind_session(b, 0);
+    table.add_session(a, 5, ProbeKind::icmp, 0);
+    table.add_session(b, 0, ProbeKind::icmp, 0);
     CHECK(table.peer_of(5) == a);
     CHECK(table.peer_of(0) == b);
-    CHECK(table[a].session == 5);
-    table.bind_session(b, Peer::no_session);
-    table.bind_session(a, 0);
+    CHECK(table[a].first_session == 5);
+    table.drop_session(0);
+    CHECK(table[b].first_session == no_session);
+    table.drop_session(5);
+    table.add_session(a, 0, ProbeKind::icmp, 0);
     CHECK(table.peer_of(0) == a);
-    CHECK(table[b].session == Peer::no_session);
+    CHECK(table[a].first_session == 0);
+}
+
+TEST_CASE("a peer's sessions form one chain, whichever of them go") {
+    PeerTable table;
+    const auto a = table.add(peer_at("10.0.0.1"));
+    const auto b = table.add(peer_at("10.0.0.2"));
+    table.add_session(a, 3, ProbeKind::icmp, 0);
+    table.add_session(b, 0, ProbeKind::icmp, 0);
+    table.add_session(a, 1, ProbeKind::tcp, 22);
+    table.add_session(a, 4, ProbeKind::tcp, 443);
+    const auto chain = [&table](std::uint32_t peer) {
+        std::vector<std::uint32_t> sessions;
+        for (auto session = table[peer].first_session; session != no_session;
+             session = table.next_session(session)) {
+            sessions.push_back(session);
+        }
+        return sessions;
+    };
+    using Sessions = std::vector<std::uint32_t>;
+    CHECK(chain(a) == Sessions{3, 1, 4});
+    CHECK(chain(b) == Sessions{0});
+    CHECK(table.place_of(4).port == 443);
+    CHECK(table.session_of(a, ProbeKind::tcp) == 1);
+    CHECK(table.session_of(a, ProbeKind::arp) == no_session);
+    const auto revision = table.revision();
+    table.drop_session(1);
+    CHECK(table.revision() > revision);
+    CHECK(chain(a) == Sessions{3, 4});
+    table.drop_session(3);
+    table.add_session(a, 1, ProbeKind::icmp, 0);
+    CHECK(chain(a) == Sessions{4, 1});
+    CHECK(chain(b) == Sessions{0});
 }
 
 TEST_CASE("addresses lead to all their peers, and to no others") {

@@ -9,7 +9,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from benchlib import lab, netlink, probers, report, sections  # noqa: E402
+from benchlib import lab, netlink, probers, report, sections, tcp  # noqa: E402
 
 PAGE = b"""# HELP a_total A.
 # TYPE a_total counter
@@ -107,6 +107,26 @@ class NetlinkTest(unittest.TestCase):
                         b'reachd_netlink_overruns_total 2\n')
         self.assertEqual(netlink.netlink_counters(page),
                          {"messages": 5, "overruns": 2, "resyncs": 0})
+
+
+class TcpTest(unittest.TestCase):
+    def test_buckets_are_summed_over_the_series(self):
+        page = lab.Page(b'h_bucket{p="a",le="0.1"} 1\nh_bucket{p="a",le="+Inf"} 2\n'
+                        b'h_bucket{p="b",le="0.1"} 3\nh_bucket{p="b",le="+Inf"} 4\n')
+        self.assertEqual(tcp.summed_buckets(page, "h"), [(0.1, 4), (math.inf, 6)])
+        self.assertEqual(tcp.summed_buckets(page, "absent"), [])
+
+    def test_edges_are_what_a_configuration_may_have(self):
+        edges = tcp.fine_edges()
+        self.assertLessEqual(len(edges), tcp.EDGES_MAX)
+        self.assertEqual(edges, sorted(edges))
+        self.assertTrue(all(b - a >= 1e-9 for a, b in zip(edges, edges[1:])))
+
+    def test_the_ratio_pairs_the_rounds_and_skips_failed_ones(self):
+        results = {"reachd": [{"cpu_us": 44}, None, {"cpu_us": 60}],
+                   "bare": [{"cpu_us": 40}, {"cpu_us": 1}, {"cpu_us": 40}]}
+        self.assertAlmostEqual(tcp.cpu_ratio(results), 1.3)
+        self.assertIsNone(tcp.cpu_ratio({"reachd": [None], "bare": [{"cpu_us": 1}]}))
 
 
 class GateTest(unittest.TestCase):

@@ -25,7 +25,7 @@ std::vector<std::string> texts(std::size_t count) {
 using Texts = std::vector<std::string>;
 
 TEST_CASE("the words of probing are those of the public interface") {
-    CHECK(texts<ProbeKind>(probe_kind_count) == Texts{"icmp"});
+    CHECK(texts<ProbeKind>(probe_kind_count) == Texts{"icmp", "tcp", "arp"});
     CHECK(texts<FailureReason>(failure_reason_count) == Texts{"timeout",
                                                               "prohibited",
                                                               "host_unreachable",
@@ -40,7 +40,8 @@ TEST_CASE("the words of probing are those of the public interface") {
                                                               "unresolved",
                                                               "local_error"});
     CHECK(texts<SkipReason>(skip_reason_count) == Texts{"rate_limit", "throttle", "busy"});
-    CHECK(texts<DiscardReason>(discard_reason_count) == Texts{"clock_step", "starved"});
+    CHECK(texts<DiscardReason>(discard_reason_count) ==
+          Texts{"clock_step", "starved", "ambiguous"});
     CHECK(texts<PeerKind>(peer_kind_count) == Texts{"host", "gateway", "guest"});
     CHECK(texts<Reachability>(4) == Texts{"unknown", "up", "suspect", "down"});
 }

@@ -53,7 +53,8 @@ TEST_CASE("every family of the host and the agent has its place, used or not") {
     for (const auto& row : metric_catalog()) {
         const bool is_own = row.group == MetricGroup::http || row.group == MetricGroup::process;
         const bool is_of_peers =
-            (row.group == MetricGroup::peers && row.metric != Metric::peers) ||
+            (row.group == MetricGroup::peers && row.metric != Metric::peers &&
+             row.metric != Metric::guests) ||
             (row.group == MetricGroup::probes && row.metric != Metric::host_rtt);
         const bool is_of_interfaces =
             row.group == MetricGroup::interfaces && row.metric != Metric::interfaces;
@@ -95,6 +96,21 @@ TEST_CASE("peers are counted by kind") {
     CHECK(has_line(text, "reachd_peers{kind=\"host\"} 0"));
     CHECK(has_line(text, "reachd_peers{kind=\"gateway\"} 1"));
     CHECK(has_line(text, "reachd_peers{kind=\"guest\"} 1"));
+}
+
+TEST_CASE("guests are counted by bridge, with a line also for those without and for none") {
+    auto snapshot = test::sample_snapshot();
+    auto text = text_of(snapshot);
+    CHECK(has_line(text, "reachd_guests{bridge=\"br0\"} 1"));
+    CHECK(has_line(text, "reachd_guests 1"));
+    snapshot.guests.clear();
+    text = text_of(snapshot);
+    CHECK(has_line(text, "reachd_guests{bridge=\"br0\"} 0"));
+    CHECK_FALSE(has_line(text, "reachd_guests 0"));
+    CHECK(text_of({}).find("\nreachd_guests") == std::string::npos);
+    // A bridge that is gone already, with a name from hell.
+    snapshot.guests.emplace_back().bridge_name = "b\"r\n";
+    CHECK(has_line(text_of(snapshot), R"(reachd_guests{bridge="b\"r\n"} 1)"));
 }
 
 TEST_CASE("interfaces are counted by kind, with and without a topology") {

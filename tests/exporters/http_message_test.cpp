@@ -40,11 +40,19 @@ TEST_CASE("anything else has no route") {
 
 TEST_CASE("the API has routes of its own, also where nothing is") {
     CHECK(http_route("/api/v1/status") == HttpRoute::api_status);
+    CHECK(http_route("/api/v1/peers") == HttpRoute::api_peers);
+    CHECK(http_route("/api/v1/guests") == HttpRoute::api_guests);
     CHECK(http_route("/api/v1/topology?x") == HttpRoute::api_topology);
     CHECK(http_route("/api/v1/status/") == HttpRoute::api_unknown);
     CHECK(http_route("/api/v2/status") == HttpRoute::api_unknown);
     CHECK(http_route("/api/") == HttpRoute::api_unknown);
     CHECK(is_api(HttpRoute::api_unknown));
+    for (const auto* page : {"status", "peers", "guests", "topology"}) {
+        const auto path = std::string("/api/v1/") + page;
+        CHECK(is_api(http_route(path)));
+        CHECK(is_for_this_host(http_route(path)));
+        CHECK(front_page("1").find("href=\"" + path + "\"") != std::string::npos);
+    }
     CHECK_FALSE(is_api(HttpRoute::front_page));
     CHECK(is_for_this_host(HttpRoute::front_page));
     CHECK(is_for_this_host(HttpRoute::api_status));

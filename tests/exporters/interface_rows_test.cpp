@@ -59,6 +59,10 @@ TEST_CASE("the lines of the sample interfaces") {
                    "mac=\"52:54:00:ab:cd:02\",bridge=\"br0\"} 1"));
     CHECK(has_line(text, "reachd_interface_info{device=\"lo\",kind=\"other\"} 1"));
     CHECK(has_line(text, "reachd_interface_up{device=\"lo\"} 1"));
+    CHECK(has_line(text,
+                   R"(reachd_interface_info{device="vn\"0\\x1b",kind="tap",)"
+                   R"(mac="52:54:00:ab:cd:05",bridge="br0",vm="web\\01"} 1)"));
+    CHECK(has_line(text, R"(reachd_interface_info{device="véth6",kind="veth"} 1)"));
     CHECK(has_line(text, "reachd_interface_admin_up{device=\"eno1v0\"} 1"));
     CHECK(has_line(text, "reachd_interface_up{device=\"eno1v0\"} 0"));
     CHECK(has_line(text, "reachd_interface_admin_up{device=\"véth6\"} 0"));

@@ -1,5 +1,6 @@
 #include "exporters/json_text.hpp"
 
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -61,6 +62,27 @@ TEST_CASE("reals are the shortest that read back, or null") {
     out.real("d", std::nan(""));
     out.end_object();
     CHECK(out.take() == R"({"a":15.5,"b":0.1,"c":null,"d":null})");
+}
+
+TEST_CASE("times and durations have one form, and null where there is none") {
+    JsonText out;
+    out.begin_object();
+    out.seconds("a", std::chrono::microseconds(214));
+    out.seconds_or_null("b", std::nullopt);
+    out.seconds_or_null("c", Duration::zero());
+    out.time_or_null("d", WallTime{});
+    out.time_or_null("e", WallTime(std::chrono::milliseconds(1'700'000'000'042)));
+    out.end_object();
+    CHECK(out.take() == R"({"a":0.000214,"b":null,"c":0,"d":null,"e":"2023-11-14T22:13:20.042Z"})");
+}
+
+TEST_CASE("names that are not ours are escaped") {
+    JsonText out;
+    out.begin_object();
+    out.foreign_text("a\"b", "c");
+    out.foreign_text("\xff", "\"");
+    out.end_object();
+    CHECK(out.take() == "{\"a\\\"b\":\"c\",\"\xef\xbf\xbd\":\"\\\"\"}");
 }
 
 TEST_CASE("texts are escaped, and what is not UTF-8 is replaced") {

@@ -131,7 +131,7 @@ TEST_CASE(
     prometheus::TextSerializer().Serialize(reference, test::reference_families(snapshot));
     const auto expected = by_family(reference.str());
     const auto actual = by_family(render(snapshot));
-    REQUIRE(expected.size() == 24);
+    REQUIRE(expected.size() == 25);
     for (const auto& [name, lines] : expected) {
         CAPTURE(name);
         REQUIRE(actual.count(name) == 1);
@@ -241,6 +241,23 @@ TEST_CASE("a port is shown where there is one") {
     CHECK(text.find(",probe=\"icmp\",port=\"65535\"} ") != std::string::npos);
     CHECK(text.find("port=\"0\"") == std::string::npos);
     CHECK(text.find(",probe=\"icmp\",port=\"65535\",le=\"1.0\"} ") != std::string::npos);
+}
+
+TEST_CASE("each kind of probe has its series, and only TCP retransmits") {
+    const auto text = render(sample_snapshot());
+    const std::string peer = R"({peer="web \"01\"\\\n}",address="fe80::1%br0")";
+    CHECK(has_line(text, "reachd_probe_up" + peer + R"(,probe="tcp",port="443"} 0)"));
+    CHECK(has_line(text, "reachd_probe_sent_total" + peer + R"(,probe="tcp",port="443"} 4)"));
+    CHECK(has_line(
+        text,
+        "reachd_probe_failures_total" + peer + R"(,probe="tcp",port="443",reason="refused"} 3)"));
+    CHECK(has_line(text, "reachd_tcp_syn_retransmits_total" + peer + R"(,port="443"} 2)"));
+    CHECK(
+        has_line(text, R"(reachd_probe_received_total{peer="gateway",address="",probe="arp"} 10)"));
+    CHECK(has_line(text,
+                   R"(reachd_probe_samples_discarded_total{probe="arp",reason="ambiguous"} 11)"));
+    CHECK(text.find("retransmits_total{peer=\"gateway\"") == std::string::npos);
+    CHECK(text.find("probe=\"arp\",port=") == std::string::npos);
 }
 
 TEST_CASE("buckets are cumulative and end with the count") {

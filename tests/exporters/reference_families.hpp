@@ -74,6 +74,12 @@ inline void add_peer_families(std::vector<prometheus::MetricFamily>& families,
         if (!peer.identity->details().device.empty()) {
             described.push_back({"device", peer.identity->details().device});
         }
+        if (!peer.identity->details().bridge.empty()) {
+            described.push_back({"bridge", peer.identity->details().bridge});
+        }
+        if (!peer.identity->details().vm.empty()) {
+            described.push_back({"vm", peer.identity->details().vm});
+        }
         for (const auto& label : peer.identity->details().labels) {
             if (!label.value.empty()) {
                 described.push_back({label.name, label.value});
@@ -141,6 +147,15 @@ inline void add_probe_families(std::vector<prometheus::MetricFamily>& families,
         families.push_back(std::move(family));
     }
     families.push_back(std::move(failures));
+    auto retransmits = reference_family(Metric::tcp_syn_retransmits);
+    for (const auto& probe : snapshot.probes) {
+        if (probe.kind == ProbeKind::tcp) {
+            auto labels = reference_labels(snapshot.peers[probe.peer]);
+            labels.push_back({"port", std::to_string(probe.port)});
+            add_value(retransmits, std::move(labels), static_cast<double>(probe.syn_retransmits));
+        }
+    }
+    families.push_back(std::move(retransmits));
     families.push_back(std::move(jitter));
 }
 
@@ -197,6 +212,11 @@ inline ReferenceLabels reference_info_labels(const Snapshot& snapshot, const Lin
     }
     if (const Link* bridge = reference_bridge(snapshot, link)) {
         labels.push_back({"bridge", bridge->name});
+    }
+    for (const auto& guest : snapshot.guests) {
+        if (guest.port == link.index && !guest.vm.empty()) {
+            labels.push_back({"vm", guest.vm});
+        }
     }
     return labels;
 }

@@ -48,8 +48,11 @@ inline void add_odd_peers(Snapshot& snapshot) {
         "web \"01\"\\\n}",
         "fe80::1%br0",
         PeerKind::guest,
-        PeerDetails{
-            "fe80::2", "br0", {{"rack", "r\\2"}, {"note", "one\ntwo \"three\""}, {"empty", ""}}});
+        PeerDetails{.source = "fe80::2",
+                    .device = "br0",
+                    .labels = {{"rack", "r\\2"}, {"note", "one\ntwo \"three\""}, {"empty", ""}},
+                    .bridge = "b\"r0",
+                    .vm = "web\\01"});
     guest.state = Reachability::down;
     guest.up = false;
     guest.state_changes = 3;
@@ -72,13 +75,35 @@ inline void add_odd_peers(Snapshot& snapshot) {
     lossy.jitter = Duration(1'234);
     ProbeSnapshot unasked;
     unasked.peer = 1;
-    snapshot.probes = {lossy, unasked};
+    ProbeSnapshot refused;
+    refused.peer = 0;
+    refused.kind = ProbeKind::tcp;
+    refused.port = 443;
+    refused.state = Reachability::down;
+    refused.up = false;
+    refused.counters = {.sent = 4, .received = 3, .lost = 1};
+    refused.syn_retransmits = 2;
+    ProbeSnapshot neighbour;
+    neighbour.peer = 1;
+    neighbour.kind = ProbeKind::arp;
+    neighbour.state = Reachability::up;
+    neighbour.up = true;
+    neighbour.counters = {.sent = 10, .received = 10};
+    neighbour.rtt_sum = std::chrono::microseconds(880);
+    neighbour.last_rtt = std::chrono::microseconds(88);
+    // Not in the order of the peers: that is promised to nobody.
+    snapshot.probes = {lossy, unasked, refused, neighbour};
     snapshot.failures = {{0, FailureReason::timeout, 5},
                          {0, FailureReason::host_unreachable, 3},
-                         {1, FailureReason::unresolved, 7}};
+                         {1, FailureReason::unresolved, 7},
+                         {2, FailureReason::timeout, 1},
+                         {2, FailureReason::refused, 3}};
     snapshot.rtt_edges =
         std::make_shared<const std::vector<double>>(std::vector<double>{0.00005, 0.0001, 0.02, 1});
-    snapshot.rtt_buckets = {0, 90, 9, 1, 0, 0, 0, 0, 0, 0};
+    snapshot.rtt_buckets = {0, 90, 9, 1, 0,  //
+                            0, 0,  0, 0, 0,  //
+                            0, 0,  0, 0, 0,  //
+                            2, 8,  0, 0, 0};
 }
 
 inline void add_engine(Snapshot& snapshot) {
@@ -86,11 +111,11 @@ inline void add_engine(Snapshot& snapshot) {
         std::make_shared<const std::vector<double>>(std::vector<double>{0.001, 0.01, 10});
     snapshot.host_rtt = {
         {ProbeKind::icmp, PeerKind::guest, {edges, {90, 10, 0, 0}, std::chrono::milliseconds(21)}},
-        {ProbeKind::icmp, PeerKind::gateway, {edges, {0, 0, 0, 0}, Duration{}}}};
+        {ProbeKind::arp, PeerKind::gateway, {edges, {0, 0, 0, 0}, Duration{}}}};
     snapshot.probe_delay = {edges, {100, 9, 1, 1}, std::chrono::milliseconds(999)};
     snapshot.skipped = {1, 2, 3};
-    snapshot.discarded = {{{4, 5}}};
-    snapshot.user_stamped = {6};
+    snapshot.discarded = {{{4, 5, 0}, {6, 7, 8}, {9, 10, 11}}};
+    snapshot.user_stamped = {6, 7, 8};
     snapshot.packets_ignored = {{"cookie", 7}, {"checksum", 8}};
     snapshot.throttle_ratio = 0.5;
     snapshot.sockets = {{"icmp4", 4'194'304}, {"netlink", 16'777'216}};
@@ -179,6 +204,42 @@ inline void add_topology(Snapshot& snapshot) {
         WallTime(std::chrono::milliseconds(1'700'000'002'500)), R"(vn"0\x1b)", "joined bridge br0"};
 }
 
+/// Behind the vNIC (5) one with an address that is probed and one that is not, behind the veth (6)
+/// one of which nothing is known yet.
+inline void add_guests(Snapshot& snapshot) {
+    const auto time = [](std::int64_t milliseconds) {
+        return WallTime(std::chrono::milliseconds(milliseconds));
+    };
+    GuestSnapshot web;
+    web.name = "web \"01\"\\\n}";
+    web.vm = "web\\01";
+    web.uuid = "12345678-1234-1234-1234-123456789abc";
+    web.port = static_cast<IfIndex>(5);
+    web.device = R"(vn"0\x1b)";
+    web.bridge = static_cast<IfIndex>(4);
+    web.bridge_name = "br0";
+    web.macs = {mac_of(5), mac_of(6)};
+    web.addresses = {{.mac = mac_of(5),
+                      .address = "fe80::1%br0",
+                      .how = LearntBy::neighbour,
+                      .first_seen = time(1'700'000'000'001),
+                      .last_seen = time(1'700'000'400'000),
+                      .peer = 0,
+                      .not_probed = {}},
+                     {.mac = mac_of(6),
+                      .address = "10.77.0.10",
+                      .how = LearntBy::dhcp,
+                      .first_seen = time(1'700'000'399'000),
+                      .last_seen = time(1'700'000'399'000),
+                      .peer = {},
+                      .not_probed = "claimed 1 s ago"}};
+    GuestSnapshot fresh;
+    fresh.port = static_cast<IfIndex>(6);
+    fresh.device = "véth6";
+    fresh.kind = LinkKind::veth;
+    snapshot.guests = {web, fresh};
+}
+
 inline Snapshot sample_snapshot() {
     Snapshot snapshot;
     snapshot.sequence = 42;
@@ -189,6 +250,7 @@ inline Snapshot sample_snapshot() {
     snapshot.host = {"hv1", {{"zone", "z1"}, {"owner", "\"ops\"\n"}}, HostRole::hypervisor, "kvm"};
     add_odd_peers(snapshot);
     add_topology(snapshot);
+    add_guests(snapshot);
     add_engine(snapshot);
     snapshot.netlink.messages = {{"newlink", 12}, {"delroute", 1}};
     snapshot.netlink.overruns = 1;

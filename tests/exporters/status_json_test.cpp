@@ -139,6 +139,53 @@ TEST_CASE("the list of unreachable peers is bounded, their count is not") {
     CHECK(peers["unreachable"][99]["reason"] == "timeout");
 }
 
+TEST_CASE("guests are counted by state and by bridge, and the ill ones named") {
+    Snapshot snapshot;
+    CHECK(status_of(snapshot)["guests"]["total"] == 0);
+    CHECK(status_of(snapshot)["guests"]["bridges"] == json::array());
+    add(snapshot, "1", Reachability::up);
+    add(snapshot, "2", Reachability::down);
+    const auto add_guest = [&](const std::string& name, const std::string& bridge) -> auto& {
+        auto& guest = snapshot.guests.emplace_back();
+        guest.name = name;
+        guest.device = "vnet" + std::to_string(snapshot.guests.size());
+        guest.bridge_name = bridge;
+        return guest.addresses;
+    };
+    add_guest("a", "br1").emplace_back().peer = 0;
+    add_guest("", "br0");
+    add_guest("c", "").emplace_back().peer = 1;
+    add_guest("d", "br1").emplace_back();
+    const auto guests = status_of(snapshot)["guests"];
+    CHECK(guests["total"] == 4);
+    CHECK(guests["up"] == 1);
+    CHECK(guests["down"] == 1);
+    CHECK(guests["unknown"] == 2);
+    CHECK(guests["without_address"] == 1);
+    CHECK(guests["bridges"] == json::parse(R"([{"bridge":null,"total":1,"up":0},
+                                               {"bridge":"br0","total":1,"up":0},
+                                               {"bridge":"br1","total":2,"up":1}])"));
+    REQUIRE(guests["ill"].size() == 2);
+    CHECK(guests["ill"][0]["guest"] == "c");
+    CHECK(guests["ill"][0]["state"] == "down");
+    CHECK(guests["ill"][1]["guest"] == "vnet2");
+    CHECK(guests["ill"][1]["addresses"] == 0);
+}
+
+TEST_CASE("lists of guests and bridges are bounded, their counts are not") {
+    Snapshot snapshot;
+    snapshot.guests.resize(5000);
+    for (std::size_t i = 0; i < snapshot.guests.size(); ++i) {
+        snapshot.guests[i].bridge_name = "fwbr" + std::to_string(i);
+    }
+    const auto text = status_json(snapshot, {});
+    CHECK(text.size() < 30'000);
+    const auto guests = json::parse(text)["guests"];
+    CHECK(guests["total"] == 5000);
+    CHECK(guests["bridges"].size() == status_bridges_max);
+    CHECK(guests["ill"].size() == status_guests_max);
+}
+
 TEST_CASE("the agent is judged by its clock and its histogram") {
     Snapshot snapshot;
     snapshot.started = {MonoTime(std::chrono::seconds(50)), WallTime(std::chrono::seconds(1000))};

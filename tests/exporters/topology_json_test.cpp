@@ -91,6 +91,20 @@ TEST_CASE("a link shows what belongs to it, and null where there is nothing") {
     CHECK(link_named(topology, "lo")["mac"].is_null());
 }
 
+TEST_CASE("a port shows the guest behind it, and each of its addresses") {
+    auto snapshot = test::sample_snapshot();
+    auto link = link_named(json::parse(topology_json(snapshot)), R"(vn"0\x1b)");
+    CHECK(link["guest"] == json::parse(R"({"name":"web \"01\"\\\n}","vm":"web\\01","state":"down",
+        "addresses":[{"address":"fe80::1%br0","state":"down","rtt_seconds":null},
+                     {"address":"10.77.0.10","state":null,"rtt_seconds":null}]})"));
+    snapshot.guests[0].addresses[1].peer = 1;
+    snapshot.peers[1].state = Reachability::up;
+    link = link_named(json::parse(topology_json(snapshot)), R"(vn"0\x1b)");
+    CHECK(link["guest"]["state"] == "up");
+    CHECK(link["guest"]["addresses"][1]["rtt_seconds"] == 0.000088);
+    CHECK(link_named(json::parse(topology_json(snapshot)), "eno1")["guest"].is_null());
+}
+
 TEST_CASE("the lower device is named only where it is in this namespace") {
     const auto topology = topology_of(test::sample_snapshot());
     const auto veth = link_named(topology, "véth6");

@@ -91,6 +91,16 @@ TEST_CASE("counters and facts are those of the link") {
     CHECK(view.kind(view.link(2)) == InterfaceKind::vf);
 }
 
+TEST_CASE("a guest is that behind the link") {
+    const auto snapshot = test::sample_snapshot();
+    const TopologyView view(snapshot);
+    const auto guest_at = [&](std::size_t row) { return view.guest(view.link(row)); };
+    CHECK(guest_at(4) == &snapshot.guests[0]);
+    CHECK(guest_at(5) == &snapshot.guests[1]);
+    CHECK(guest_at(0) == nullptr);
+    CHECK(guest_at(8) == nullptr);
+}
+
 TEST_CASE("only a bridge is the bridge of a link") {
     Snapshot snapshot;
     auto topology = std::make_shared<TopologySnapshot>();

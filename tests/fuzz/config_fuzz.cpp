@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "agent/config_json.hpp"
 #include "agent/config_text.hpp"
@@ -36,12 +38,57 @@ void check_errors(const ConfigErrors& errors, std::string_view text) {
     }
 }
 
+template <class Options>
+void check_times(const Options& options) {
+    ENSURE(options.interval >= std::chrono::milliseconds(10));
+    ENSURE(options.interval <= std::chrono::hours(1));
+    ENSURE(options.timeout >= std::chrono::milliseconds(10));
+    ENSURE(options.timeout <= std::chrono::seconds(60));
+    ENSURE(options.timeout <= probes_in_flight_max * options.interval);
+}
+
+/// Whether each element is less than the one after it.
+template <class Values, class Less>
+bool is_ascending(const Values& values, Less less) {
+    return std::adjacent_find(
+               values.begin(), values.end(), [less](const auto& one, const auto& next) {
+                   return !less(one, next);
+               }) == values.end();
+}
+
+void check_tcp(const TcpOptions& tcp) {
+    check_times(tcp);
+    ENSURE(tcp.ports.size() <= tcp_ports_max);
+    ENSURE(is_ascending(tcp.ports, std::less<>()));
+    ENSURE(tcp.ports.empty() || tcp.ports.front() >= 1);
+}
+
+void check_arp(const ArpOptions& arp) {
+    check_times(arp);
+    ENSURE(!arp.sender || (arp.sender->family() == Family::ipv4 && !arp.sender->is_unspecified()));
+}
+
+void check_globs(const std::vector<std::string>& globs) {
+    ENSURE(globs.size() <= guest_globs_max);
+    for (const auto& glob : globs) {
+        ENSURE(!check_glob(glob));
+    }
+}
+
+void check_guests(const GuestDiscoveryConfig& guests) {
+    check_globs(guests.bridges);
+    check_globs(guests.exclude);
+    ENSURE(guests.names.size() <= guest_names_max);
+    ENSURE(is_ascending(
+        guests.names, [](const auto& one, const auto& other) { return one.first < other.first; }));
+    for (const auto& [mac, name] : guests.names) {
+        ENSURE(!mac.is_group() && !mac.is_zero());
+        ENSURE(!name.empty() && !check_label_value(name));
+    }
+}
+
 void check_icmp(const IcmpOptions& icmp) {
-    ENSURE(icmp.interval >= std::chrono::milliseconds(10) &&
-           icmp.interval <= std::chrono::hours(1));
-    ENSURE(icmp.timeout >= std::chrono::milliseconds(10));
-    ENSURE(icmp.timeout <= std::chrono::seconds(60));
-    ENSURE(icmp.timeout <= probes_in_flight_max * icmp.interval);
+    check_times(icmp);
     ENSURE(icmp.payload_bytes >= 16 && icmp.payload_bytes <= 9000 && icmp.dscp <= 63);
 }
 
@@ -56,6 +103,7 @@ void check_peer(const PeerConfig& peer) {
         ENSURE(!check_label_name(label.name) && !check_label_value(label.value));
     }
     check_icmp(peer.icmp);
+    check_tcp(peer.tcp);
 }
 
 void check_config(const Config& config) {
@@ -65,7 +113,11 @@ void check_config(const Config& config) {
     ENSURE(std::is_sorted(config.rtt_edges.begin(), config.rtt_edges.end()));
     ENSURE(config.peers.size() <= config.limits.peers);
     ENSURE(config.limits.probes_per_second >= 1 && config.limits.probes_per_second <= 200'000);
+    ENSURE(config.limits.guests >= 1 && config.limits.guests <= 100'000);
     check_icmp(config.icmp);
+    check_tcp(config.tcp);
+    check_arp(config.arp);
+    check_guests(config.guests);
     std::set<std::string_view> names;
     for (const auto& peer : config.peers) {
         check_peer(peer);

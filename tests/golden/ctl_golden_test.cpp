@@ -23,6 +23,7 @@ struct Golden {
 };
 
 constexpr Terminal usual{80, true, false, true};
+constexpr Terminal wide{140, true, false, true};
 constexpr Terminal narrow{60, true, false, true};
 constexpr Terminal ascii{80, false, false, true};
 constexpr Terminal coloured{80, true, true, true};
@@ -41,6 +42,24 @@ const std::array goldens{
     Golden{"topology_ascii.txt", "topology.json", ascii, {"topology"}},
     Golden{"topology_piped.txt", "topology.json", piped, {"topology", "--all", "--no-legend"}},
     Golden{"topology_colour.txt", "topology.json", coloured, {"topology"}},
+    Golden{"peers.txt", "peers.json", usual, {"peers"}},
+    Golden{"peers_narrow.txt", "peers.json", narrow, {"peers"}},
+    Golden{"peers_ascii.txt", "peers.json", ascii, {"peers"}},
+    Golden{"peers_colour.txt", "peers.json", coloured, {"peers"}},
+    Golden{"peers_piped.txt", "peers.json", piped, {"peers", "--all", "--no-legend"}},
+    Golden{"peers_chosen.txt", "peers.json", usual, {"peers", "app1", "pm1?", "10.77.0.1"}},
+    Golden{"guests.txt", "guests.json", usual, {"guests"}},
+    Golden{"guests_narrow.txt", "guests.json", narrow, {"guests"}},
+    Golden{"guests_ascii.txt", "guests.json", ascii, {"guests"}},
+    Golden{"guests_colour.txt", "guests.json", coloured, {"guests"}},
+    Golden{"guests_piped.txt", "guests.json", piped, {"guests", "--all", "--no-legend"}},
+    Golden{"guests_chosen.txt", "guests.json", usual, {"guests", "db2", "vnet2*", "10.77.0.40"}},
+    Golden{"topology_guests.txt", "topology_guests.json", usual, {"topology"}},
+    Golden{"topology_guests_wide.txt", "topology_guests.json", wide, {"topology"}},
+    Golden{"topology_guests_narrow.txt", "topology_guests.json", narrow, {"topology"}},
+    Golden{"topology_guests_ascii.txt", "topology_guests.json", ascii, {"topology"}},
+    Golden{
+        "topology_guests_piped.txt", "topology_guests.json", piped, {"topology", "web01", "mail"}},
     Golden{"topology_branch.txt", "topology.json", usual, {"topology", "tap*", "bond0"}},
 };
 

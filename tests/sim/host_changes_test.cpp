@@ -185,7 +185,7 @@ TEST_CASE("sim: a reload keeps what did not change", "[sim]") {
     world.reload(config);
     world.run(5s);
     CHECK(row_of(world, "pm1").counters.sent >= before.sent + 4);
-    CHECK(row_of(world, "pm2").counters.sent <= 11);  // asked otherwise: counted anew
+    CHECK(row_of(world, "pm2").counters.sent >= before.sent + 9);  // asked more often
     CHECK(row_of(world, "pm3").up == true);
     CHECK(world.logs().empty());
     config.peers.erase(config.peers.begin());

@@ -26,6 +26,12 @@ std::uint64_t seed_of(std::uint64_t seed, Stream stream) {
     return Random(seed * 8 + stream).next();
 }
 
+/// The simulated network has echo hosts only.
+Config without_guests(Config config) {
+    config.guests.enabled = false;
+    return config;
+}
+
 }  // namespace
 
 PeerConfig peer_config(const std::string& name, const std::string& address) {
@@ -48,14 +54,12 @@ World::World(WorldOptions options)
       start_(1000s),
       now_{MonoTime(1000s), WallTime(1'700'000'000s)},
       random_(seed_of(options.seed, stream_world)),
-      config_(options.config),
+      config_(without_guests(options.config)),
       look_interval_(options.look_interval),
       tracing_(options.trace) {
     apply_options();
-    agent = std::make_unique<Agent>(std::move(options.config),
-                                    "simulated",
-                                    AgentSeed{seed_of(options.seed, stream_agent), {1, 2}},
-                                    now_);
+    agent = std::make_unique<Agent>(
+        config_, "simulated", AgentSeed{seed_of(options.seed, stream_agent), {1, 2}}, now_);
     for (const Family family : {Family::ipv4, Family::ipv6}) {
         agent->handle(EchoSocketOpened{family, identifiers}, now_);
     }
@@ -262,12 +266,8 @@ void World::read(const Packet& packet) {
              arrival.reply.sequence,
              arrival.from.to_string(),
              sure ? "" : ", perhaps late");
-        audit.note_answer(packet.host,
-                          arrival.reply.sequence,
-                          packet.sent,
-                          packet.arrived,
-                          sure,
-                          now_.mono);
+        audit.note_answer(
+            packet.host, arrival.reply.sequence, packet.sent, packet.arrived, sure, now_.mono);
     } else {
         note("forged answer from {}", arrival.from.to_string());
         audit.note_forged();
@@ -307,15 +307,15 @@ void World::send(const EchoRequest& request) {
     if (local.send_fails && happens(local.send_failure, random_)) {
         note("{} for {}", to_text(*local.send_fails), network[host].address.to_string());
         audit.note_not_sent(host, request.order, *local.send_fails, now_.mono);
-        agent->handle(EchoNotSent{request.order, *local.send_fails}, now_);
+        agent->handle(ProbeNotSent{request.order, *local.send_fails}, now_);
         return;
     }
     if (happens(local.busy, random_)) {
         audit.note_skipped(now_.mono);
-        agent->handle(EchoSkipped{request.order}, now_);
+        agent->handle(ProbeSkipped{request.order}, now_);
         return;
     }
-    agent->handle(EchoSent{request.order}, now_);
+    agent->handle(ProbeSent{request.order}, now_);
     transmit(request, host);
 }
 
@@ -412,6 +412,7 @@ void World::reload(Config config) {
     if (config.rtt_edges != config_.rtt_edges) {
         audit.note_restarts(now_.mono);
     }
+    config = without_guests(std::move(config));
     config_ = config;
     apply_options();
     agent->observe(now_);

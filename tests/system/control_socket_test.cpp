@@ -285,6 +285,12 @@ TEST_CASE("reachctl's client is answered over the control socket") {
     const auto topology = ask_daemon(folder.socket, "/api/v1/topology");
     REQUIRE(topology.has_value());
     CHECK(topology->body.find("\"vnet2\"") != std::string::npos);
+    const auto peers = ask_daemon(folder.socket, "/api/v1/peers");
+    REQUIRE(peers.has_value());
+    CHECK(peers->body.find("\"peers\":[],\"peers_omitted\":0") != std::string::npos);
+    const auto guests = ask_daemon(folder.socket, "/api/v1/guests");
+    REQUIRE(guests.has_value());
+    CHECK(guests->body.find("\"guests\":[],\"guests_omitted\":0") != std::string::npos);
     const auto missing = ask_daemon(folder.socket, "/api/v1/nothing");
     REQUIRE(missing.has_value());
     CHECK(missing->status == 404);

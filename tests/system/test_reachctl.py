@@ -187,22 +187,64 @@ def topology_as_a_tree(lab):
     assert "vnet1" not in daemon.reachctl("topology").output
 
 
+# --- peers
+
+
+@test(quick=True)
+def peers_ill_first(lab):
+    place = places.switched(lab)
+    daemon = start(lab, place.hv, *PEERS, {"name": "dead", "address": "10.77.0.99"},
+                   host={"name": "hv1"})
+    daemon.wait_up("p4", "p6")
+    daemon.wait_up("dead", value=0)
+    time.sleep(SNAPSHOT_AGE)
+    outcome = daemon.reachctl("peers")
+    assert outcome.code == 1 and not outcome.errors, outcome
+    assert outcome.lines[0].split()[:3] == ["PEER", "ADDRESS", "KIND"], outcome.output
+    assert re.match(r"✖ dead +10\.77\.0\.99 +host +down +- +- +100 % +\S+  [a-z ]+$",
+                    outcome.lines[1]), outcome.output
+    assert [line[:4] for line in outcome.lines[2:4]] == ["● p4", "● p6"], outcome.output
+    assert outcome.lines[4] == "3 peers: 2 up, 1 down.", outcome.output
+    one = daemon.reachctl("peers", "p4", "--no-legend")
+    assert one.code == 0 and len(one.lines) == 1 and one.lines[0].startswith("● p4"), one
+    assert daemon.reachctl("peers", "10.77.0.9?").code == 1
+    wrong = daemon.reachctl("peers", "daed")
+    assert wrong.code == 2 and not wrong.output, wrong
+    assert wrong.errors.strip() == \
+        "reachctl: no peer 'daed'; near: dead. All: reachctl peers --all", wrong.errors
+    found = {peer["name"]: peer for peer in json.loads(daemon.reachctl("peers", "--json").output)[
+        "peers"]}
+    for name in ("p4", "p6", "dead"):
+        probe, = found[name]["probes"]
+        assert probe["probe"] == "icmp" and probe["port"] is None, probe
+        flight = probe["sent"] - probe["received"] - probe["lost"]
+        assert flight >= 0, probe
+    assert found["dead"]["state"] == "down" and found["dead"]["rtt_seconds"] is None, found
+    assert 0 < found["p4"]["rtt_seconds"] < 0.1, found
+
+
 @test(quick=True)
 def json_is_the_api_s(lab):
     place, _ = with_guests(lab)
     daemon = start(lab, place.hv, *PEERS, host={"name": "hv1"})
     daemon.wait_up("p4", "p6")
-    for command in ("topology", "status"):
+    for command in ("topology", "status", "peers", "guests"):
         outcome = daemon.reachctl(command, "--json")
         assert outcome.code == 0, outcome
         ours, theirs = json.loads(outcome.output), daemon.api(command)
         for document in (ours, theirs):
             document.pop("sequence"), document.pop("time")
         if command == "topology":
+            for link in ours["links"] + theirs["links"]:
+                link.pop("guest")  # its round-trip times are newer each time
             assert ours == theirs, f"{ours} {theirs}"
-        else:
+        elif command == "status":
             assert ours.keys() == theirs.keys(), ours
             assert ours["host"] == theirs["host"] and ours["peers"].keys() == theirs["peers"].keys()
+        else:
+            assert ours.keys() == theirs.keys(), ours
+            assert [item.keys() for item in ours[command]] == \
+                [item.keys() for item in theirs[command]], ours
     assert daemon.reachctl("topology", "--json").output.count("\n") <= 1, "one object, one line"
 
 
@@ -372,7 +414,7 @@ def api_for_local_clients_only(lab):
     place = places.switched(lab)
     for opened in (False, True):
         daemon = start(lab, place.hv, *PEERS, web={"listen": [":10862"], "open": opened})
-        for name in ("status", "topology"):
+        for name in ("status", "peers", "guests", "topology"):
             path = f"/api/v1/{name}"
             assert daemon.get(path).status == 200
             assert daemon.get(path, address="::1").status == 200
@@ -387,7 +429,7 @@ def api_for_local_clients_only(lab):
 def api_manners(lab):
     place = places.switched(lab)
     daemon = start(lab, place.hv, *PEERS)
-    for name in ("status", "topology"):
+    for name in ("status", "peers", "guests", "topology"):
         path = f"/api/v1/{name}"
         answer = daemon.get(path)
         assert answer.headers["content-type"].startswith("application/json"), answer.headers

@@ -25,7 +25,7 @@ CORE_LIBRARIES = {
     "common": ("boost/system/", "linux/", "fmt/"),
     "probes": ("boost/system/", "linux/", "fmt/"),
     "exporters": ("boost/system/", "fmt/", "prometheus/", "nlohmann/"),
-    "agent": ("boost/system/", "linux/", "fmt/", "nlohmann/"),
+    "agent": ("boost/system/", "linux/", "fmt/", "nlohmann/", "expat.h"),
     "agent/ctl": ("boost/system/", "fmt/", "nlohmann/"),
 }
 

@@ -79,6 +79,28 @@ TEST_CASE("an unknown device is wrong usage") {
     CHECK(output.error == "no device 'bro'; near: br0. All: reachctl topology --all");
 }
 
+TEST_CASE("peers and guests answer with the verdict of what was asked for") {
+    const std::string peers =
+        R"({"peers":[{"name":"db1","state":"down"},{"name":"web","state":"up"}]})";
+    const std::string guests =
+        R"({"guests":[{"device":"vnet0","addresses":[{"address":"10.0.0.1","state":"down"}]},
+                      {"device":"vnet1","addresses":[{"address":"10.0.0.2","state":"up"}]}]})";
+    CHECK(shown({"peers"}, peers, ok).exit_code == exit_ill);
+    CHECK(shown({"peers", "web"}, peers, ok).exit_code == exit_well);
+    CHECK(shown({"peers", "wbe"}, peers, ok).exit_code == exit_usage);
+    CHECK(shown({"peers", "wbe"}, peers, ok).error ==
+          "no peer 'wbe'; near: web. All: reachctl peers --all");
+    CHECK(shown({"peers", "--json"}, peers, ok).text == peers + "\n");
+    CHECK(shown({"peers", "--json"}, peers, ok).exit_code == exit_ill);
+    CHECK(shown({"peers"}, guests, ok).exit_code == exit_no_daemon);
+    CHECK(shown({"guests"}, guests, ok).exit_code == exit_ill);
+    CHECK(shown({"guests", "vnet1"}, guests, ok).exit_code == exit_well);
+    CHECK(shown({"guests", "vnet2"}, guests, ok).exit_code == exit_usage);
+    CHECK(shown({"guests", "--json"}, guests, ok).text == guests + "\n");
+    CHECK(shown({"guests"}, "no such page", 404).error.find("it knows no /api/v1/guests") !=
+          std::string::npos);
+}
+
 TEST_CASE("who is kept out learns how to get in") {
     CHECK(not_allowed_text("/run/reachd/control.sock", "reachd", "alice") ==
           "not allowed to use /run/reachd/control.sock; join its group: usermod -aG reachd alice, "

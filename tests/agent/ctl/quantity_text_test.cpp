@@ -88,6 +88,13 @@ TEST_CASE("quantities have one digit after the point below ten") {
     CHECK(percent_text(0.0996) == "10 %");
     CHECK(percent_text(1) == "100 %");
     CHECK(percent_text(-1) == "0.0 %");
+    CHECK(loss_text(0) == "0 %");
+    CHECK(loss_text(-1) == "0 %");
+    CHECK(loss_text(0.0000001) == "<0.1 %");
+    CHECK(loss_text(0.003) == "0.3 %");
+    CHECK(loss_text(0.5) == "50 %");
+    CHECK(loss_text(0.9999) == ">99 %");
+    CHECK(loss_text(1) == "100 %");
     CHECK(speed_text(25'000'000'000) == "25 Gbit/s");
     CHECK(speed_text(2'500'000'000) == "2.5 Gbit/s");
     CHECK(speed_text(100'000'000) == "100 Mbit/s");
@@ -105,6 +112,7 @@ TEST_CASE("no number is too odd to be written") {
                                 std::nan("")}) {
         CHECK_FALSE(rtt_text(number, utf8).empty());
         CHECK_FALSE(percent_text(number).empty());
+        CHECK_FALSE(loss_text(number).empty());
     }
     CHECK_FALSE(bytes_text(std::numeric_limits<std::uint64_t>::max()).empty());
     CHECK_FALSE(speed_text(std::numeric_limits<std::uint64_t>::max()).empty());

@@ -14,6 +14,9 @@ TEST_CASE("a status is read whole") {
                  "worst":{"peer":"a","address":"10.0.0.1","rtt_seconds":2},
                  "unreachable":[{"peer":"b","address":"::1","kind":"gateway",
                                  "since":"1970-01-01T00:00:00.000Z","reason":"timeout"}]},
+        "guests":{"total":9,"up":7,"suspect":1,
+                  "bridges":[{"bridge":"br0","total":6,"up":5},{"bridge":null,"total":3,"up":2}],
+                  "ill":[{"guest":"web01","state":"down","addresses":2}]},
         "topology":{"synced":true,"interfaces":3,"overruns":4,"resyncs":5,
                     "last_change":{"time":"1970-01-01T00:00:30.000Z","device":"br0","text":"up"}},
         "agent":{"version":"0.4.0","uptime_seconds":60.5,"cpu_ratio":0.25,
@@ -34,6 +37,16 @@ TEST_CASE("a status is read whole") {
     CHECK(report->unreachable[0].kind == "gateway");
     CHECK(report->unreachable[0].since == WallTime{});
     CHECK(report->unreachable[0].reason == "timeout");
+    CHECK(report->guests == 9);
+    CHECK(report->guests_up == 7);
+    CHECK(report->guests_suspect == 1);
+    REQUIRE(report->bridges.size() == 2);
+    CHECK(report->bridges[0].bridge == "br0");
+    CHECK(report->bridges[1].bridge.empty());
+    CHECK(report->bridges[1].guests == 3);
+    REQUIRE(report->guests_ill.size() == 1);
+    CHECK(report->guests_ill[0].guest == "web01");
+    CHECK(report->guests_ill[0].addresses == 2);
     CHECK(report->synced);
     CHECK(report->interfaces == 3);
     CHECK(report->overruns == 4);

@@ -113,10 +113,26 @@ TEST_CASE("no line is wider than the terminal, at any width") {
 
 TEST_CASE("legends can be left out, the verdict cannot") {
     const auto report = with_peer_down("timeout");
-    CHECK(shows(status_text(report, {}, usual), "More: reachctl topology"));
+    CHECK(shows(status_text(report, {}, usual), "More: reachctl peers, reachctl topology\n"));
     const auto bare = status_text(report, {.legend = false}, usual);
     CHECK_FALSE(shows(bare, "More:"));
     CHECK(bare.find("✖ hv1") == 0);
+}
+
+TEST_CASE("guests have a line where there are any") {
+    auto report = well();
+    CHECK_FALSE(shows(status_text(report, {}, piped), "Guests"));
+    report.guests = 5;
+    report.guests_up = 4;
+    report.guests_suspect = 1;
+    report.bridges = {{"", 1}, {"br0", 4}};
+    CHECK(shows(status_text(report, {}, piped),
+                "\n  Guests     4 of 5 reachable, 1 suspect  no bridge 1, br0 4\n"));
+    report.guests_ill = {{"a", "down", 1}, {"b", "down", 1}, {"c", "unknown", 0}, {"d", "down", 1}};
+    report.healthy = false;
+    const auto text = status_text(report, {}, piped);
+    CHECK(shows(text, "a down, b down, c has no address, 1 more\n"));
+    CHECK(shows(text, "More: reachctl guests, reachctl topology\n"));
 }
 
 TEST_CASE("numbers beyond reason are written all the same") {

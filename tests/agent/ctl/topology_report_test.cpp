@@ -53,6 +53,25 @@ TEST_CASE("a daemon of before tells less, and is understood") {
     CHECK_FALSE(report->devices[0].mtu_bytes.has_value());
 }
 
+TEST_CASE("the guest behind a port is read") {
+    const auto report = parse_topology(R"({"links":[{"index":1,"name":"vnet0","guest":null},
+        {"index":2,"name":"vnet1","guest":{"name":"web","vm":"w","state":"up",
+         "addresses":[{"address":"10.0.0.1","state":"up","rtt_seconds":0.5},
+                      {"address":"10.0.0.2","state":null,"rtt_seconds":null}]}},
+        {"index":3,"name":"vnet2","guest":{"name":null}}]})");
+    REQUIRE(report.has_value());
+    CHECK_FALSE(report->devices[0].guest.has_value());
+    REQUIRE(report->devices[1].guest.has_value());
+    const auto& guest = *report->devices[1].guest;
+    CHECK(guest.name == "web");
+    CHECK(guest.state == "up");
+    REQUIRE(guest.addresses.size() == 2);
+    CHECK(guest.addresses[0].rtt_seconds == 0.5);
+    CHECK(guest.addresses[1].state.empty());
+    REQUIRE(report->devices[2].guest.has_value());
+    CHECK(report->devices[2].guest->state == "unknown");
+}
+
 TEST_CASE("what is no topology is refused with its place") {
     CHECK(parse_topology("{}").error() == "/links is missing");
     CHECK(parse_topology(R"({"links":{}})").error() == "/links is no array");

@@ -123,6 +123,39 @@ TEST_CASE("where the tree cannot show what belongs together, words do") {
           "└─● red            vrf\n");
 }
 
+TEST_CASE("ports with guests look alike, and no line is wider than the terminal") {
+    TopologyReport report{.host = "h", .synced = true, .devices = {device(1, "br0", "bridge")}};
+    for (std::uint64_t i = 2; i < 12; ++i) {
+        auto port = device(i, "vnet" + std::to_string(i), "tap", "br0");
+        port.mtu_bytes = 1500;
+        port.mac = "52:54:00:00:00:01";
+        if (i % 3 == 0) {
+            port.port_state = "blocking";
+        }
+        port.guest = PortGuest{.name = "guest-with-a-long-name-" + std::to_string(i),
+                               .state = i % 4 == 0 ? "down" : "up",
+                               .addresses = {{"10.77.0." + std::to_string(i), "up", 0.0001}}};
+        report.devices.push_back(port);
+    }
+    for (std::size_t columns = 66; columns < 140; ++columns) {
+        const auto text = topology_text(report, {}, {}, Terminal{columns, true, false, true});
+        REQUIRE(text.has_value());
+        std::istringstream lines(*text);
+        std::size_t with_mac = 0;
+        for (std::string line; std::getline(lines, line);) {
+            CAPTURE(columns, line);
+            CHECK(display_width(line) <= columns);
+            with_mac += line.find("52:54") != std::string::npos ? 1U : 0U;
+        }
+        CHECK((with_mac == 0 || with_mac == 10));
+    }
+    const auto whole = topology_text(report, {}, {}, piped);
+    REQUIRE(whole.has_value());
+    CHECK(whole->find("tap, mtu 1500, 52:54:00:00:00:01 ────") != std::string::npos);
+    CHECK(whole->find("● guest-with-a-long-name-2   10.77.0.2   100 µs\n") != std::string::npos);
+    CHECK(whole->find("✖ guest-with-a-long-name-4   10.77.0.4     down\n") != std::string::npos);
+}
+
 TEST_CASE("a topology that is not in step says so, also without a legend") {
     const TopologyReport report{.host = "h"};
     for (const bool legend : {true, false}) {

@@ -244,6 +244,20 @@ TEST_CASE("words keep the branches they are in") {
     CHECK(kept({"x*"}) == "unknown: x*");
 }
 
+TEST_CASE("a word for a guest means its port") {
+    auto port = device(3, "vnet1", "tap", "br0");
+    port.guest = PortGuest{.name = "web", .state = "up", .addresses = {{"fe80::1%br0", "up", {}}}};
+    const auto report =
+        report_of({device(2, "br0", "bridge"), port, device(4, "vnet2", "tap", "br0")});
+    for (const std::string word : {"web", "w*", "fe80::1", "fe80::1%br0"}) {
+        auto tree = make_tree(report);
+        std::string unknown;
+        CAPTURE(word);
+        REQUIRE(keep_branches(tree, report, {word}, unknown));
+        CHECK(drawn(tree, report) == "br0(vnet1)");
+    }
+}
+
 TEST_CASE("whatever the data says, every device has one place") {
     check_complete(report_of({}));
     // Masters and lower devices in circles, and names that are not there.

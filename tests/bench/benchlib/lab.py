@@ -119,21 +119,30 @@ def status_number(path, field):
     return int(re.search(rf"^{field}:\s+(\d+)", read_text(path), re.M)[1])
 
 
-def icmp_counters():
-    """The kernel's own ICMP counters of this namespace (RFC 4293 names, as in /proc/net/snmp)."""
+def kernel_counters(protocol):
+    """The kernel's own counters of this namespace (names of RFC 4293 and RFC 4022, as in
+    /proc/net/snmp)."""
     lines = [line.split()[1:] for line in read_text("/proc/net/snmp").splitlines()
-             if line.startswith("Icmp: ")]
+             if line.startswith(f"{protocol}: ")]
     return dict(zip(lines[0], map(int, lines[1])))
 
 
-def settle(process, rate, seconds):
+def icmp_counters():
+    return kernel_counters("Icmp")
+
+
+def echo_requests():
+    return icmp_counters()["InEchos"]
+
+
+def settle(process, rate, seconds, requests=echo_requests):
     """Waits until the kernel sees nearly `rate` requests a second, but at most `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        before = icmp_counters()["InEchos"]
+        before = requests()
         time.sleep(1)
         process.require_running()
-        if icmp_counters()["InEchos"] - before >= 0.95 * rate:
+        if requests() - before >= 0.95 * rate:
             return
 
 

@@ -54,10 +54,11 @@ def daemon_config(count):
 
 
 class Daemon(lab.Process):
-    """A running reachd with `count` peers, ready and at its full rate."""
+    """A running reachd with `count` peers, ready and at its full rate: by default ICMP to
+    loopback addresses, else as in `config`, whose probes `requests` counts."""
 
-    def __init__(self, bench, count):
-        config = bench.path("reachd.json", daemon_config(count))
+    def __init__(self, bench, count, config=None, requests=lab.echo_requests):
+        config = bench.path("reachd.json", config or daemon_config(count))
         runtime = bench.folder / "runtime"
         runtime.mkdir(exist_ok=True)
         runtime.chmod(0o777)
@@ -67,7 +68,7 @@ class Daemon(lab.Process):
         try:
             lab.wait_ready(self, PORT, "/readyz", 60)
             if count:
-                lab.settle(self, count, WARM_SECONDS)
+                lab.settle(self, count, WARM_SECONDS, requests)
         except BaseException:
             self.stop(signal.SIGKILL)
             raise

@@ -10,7 +10,9 @@ import time
 
 from . import lab, probers, report
 from .netlink import netlink
+from .passive import passive
 from .report import progress
+from .tcp import tcp
 
 PEERS = 10_000
 MANY_PEERS = 50_000
@@ -302,4 +304,4 @@ def render(bench, _rounds):
 
 
 SECTIONS = {"engine": engine, "loss": loss, "memory": memory, "scrape": scrape, "idle": idle,
-            "netlink": netlink, "render": render}
+            "netlink": netlink, "passive": passive, "render": render, "tcp": tcp}

@@ -20,12 +20,12 @@ PORT = 10862
 WITH_SMALL_BUFFERS = (sys.executable, small_buffer.__file__)
 
 
-def configuration(*peers, interval="1s", timeout="1s", gateways=False, **sections):
+def configuration(*peers, interval="1s", timeout="1s", gateways=False, guests=False, **sections):
     """A configuration for the lab: these peers, loopback listener, no discovery unless asked."""
     made = {"web": {"listen": [f"127.0.0.1:{PORT}"]},
             "probes": {"icmp": {"interval": interval, "timeout": timeout}},
             "peers": list(peers),
-            "discovery": {"gateways": gateways}}
+            "discovery": {"gateways": gateways, "guests": guests}}
     made.update(sections)
     return made
 

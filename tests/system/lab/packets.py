@@ -35,13 +35,14 @@ def icmp(source, destination, kind, code, rest, body=b"", damage=0):
     return message[:2] + struct.pack("!H", value) + message[4:]
 
 
-def ip(source, destination, payload, hops=64):
-    """An IPv4 or IPv6 packet that carries ICMP."""
+def ip(source, destination, payload, hops=64, protocol=None):
+    """An IPv4 or IPv6 packet that carries ICMP, unless another protocol is said."""
     if ":" in source:
-        return (struct.pack("!IHBB", 6 << 28, len(payload), PROTOCOL[6], hops)
+        return (struct.pack("!IHBB", 6 << 28, len(payload), protocol or PROTOCOL[6], hops)
                 + ipaddress.ip_address(source).packed
                 + ipaddress.ip_address(destination).packed + payload)
-    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 0, 0, hops, PROTOCOL[4], 0,
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 0, 0, hops,
+                       protocol or PROTOCOL[4], 0,
                        ipaddress.ip_address(source).packed,
                        ipaddress.ip_address(destination).packed)
     return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload

@@ -1,0 +1,285 @@
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "agent/agent.hpp"
+
+namespace reachd {
+namespace {
+
+/// systemd's MESSAGE_ID, never to be changed.
+constexpr std::string_view guests_refused_message = "d3c2f4c8b6f24e0f9e0ce35d2a9b7714";
+constexpr std::string_view guest_port_failed_message = "7c1f0c52a3d84a3f8be5e7c3a1d90b26";
+
+/// Guests can change as often as they like; their peers follow at this pace.
+constexpr Duration guests_interval = std::chrono::milliseconds(100);
+
+/// fe80:: and the modified EUI-64 of this MAC (RFC 4291, appendix A). Need not be an address of the
+/// host: the neighbour answers to the link-layer address of the question.
+IpAddress link_local_of(const MacAddress& mac) {
+    const auto& m = mac.bytes();
+    return IpAddress::v6({0xfe,
+                          0x80,
+                          0,
+                          0,
+                          0,
+                          0,
+                          0,
+                          0,
+                          static_cast<std::uint8_t>(m[0] ^ 0x02U),
+                          m[1],
+                          m[2],
+                          0xff,
+                          0xfe,
+                          m[3],
+                          m[4],
+                          m[5]});
+}
+
+}  // namespace
+
+void Agent::handle(const NeighbourHeard& event, const Instant& now) {
+    const NeighbourFrame& frame = event.frame;
+    guests_.on_frame(event.port, frame, now);
+    const bool answer = frame.kind == NeighbourFrame::Kind::arp_reply ||
+                        (frame.kind == NeighbourFrame::Kind::advertisement && frame.solicited);
+    if (!answer) {
+        return;
+    }
+    IpAddress address = frame.address;
+    const auto begin = guest_peers_.lower_bound({event.port, {}, {}});
+    for (auto guest = begin; guest != guest_peers_.end() && guest->first.port == event.port;
+         ++guest) {
+        address.set_scope(guest->first.address.scope());
+        if (guest->first.address != address || guest->first.mac != frame.mac) {
+            continue;
+        }
+        const Peer& peer = peers_[guest->second.peer];
+        const std::uint32_t session = peers_.session_of(guest->second.peer, ProbeKind::arp);
+        if (session == no_session || !peer.extras->neighbour ||
+            frame.frame_destination != peer.extras->neighbour->sender_mac) {
+            return;
+        }
+        engine_.on_unnumbered_answer(session, event.received, now);
+        return guests_.on_seen(guest->second.target, now);
+    }
+}
+
+void Agent::handle(const NeighbourOverflowed& event, const Instant&) {
+    for (auto guest = guest_peers_.lower_bound({event.port, {}, {}});
+         guest != guest_peers_.end() && guest->first.port == event.port;
+         ++guest) {
+        const auto session = peers_.session_of(guest->second.peer, ProbeKind::arp);
+        if (session != no_session) {
+            engine_.on_receive_overflow_of(session);
+        }
+    }
+}
+
+void Agent::handle(const GuestPortFailed& event, const Instant&) {
+    if (++guest_ports_failed_ > 1) {
+        return;
+    }
+    const auto device = netlink_.topology().name_of(event.port);
+    logs_.push_back({LogLevel::warning,
+                     fmt::format("guests behind {} cannot be asked by ARP: {}",
+                                 device.empty() ? "a port that is gone" : device,
+                                 event.reason),
+                     guest_port_failed_message,
+                     {}});
+}
+
+void Agent::handle(GuestsIdentified event, const Instant& now) {
+    guests_.on_identified(std::move(event), now);
+}
+
+void Agent::handle(const GuestsRestored& event, const Instant& now) {
+    guests_.on_restored(event.records, now);
+}
+
+void Agent::follow_guests(const Instant& now) {
+    if (!netlink_.synced()) {
+        return;
+    }
+    guests_.advance(netlink_.topology(), netlink_.take_fdb_news(), now);
+    guests_.take_logs(now.mono, logs_);
+    if (now.mono < next_guests_) {
+        return;
+    }
+    if (!guests_followed_) {
+        guests_.tell_again_at(now.mono);
+    }
+    guests_followed_ = true;
+    if (const auto targets = guests_.take_targets(now.mono)) {
+        next_guests_ = now.mono + guests_interval;
+        apply_guests(*targets, now);
+    }
+}
+
+MonoTime Agent::guests_deadline() const {
+    if (!netlink_.synced()) {
+        return mono_never;
+    }
+    const MonoTime due = guests_followed_ ? guests_.targets_due() : MonoTime{};
+    return std::min(guests_.next_deadline(), std::max(due, next_guests_));
+}
+
+/// Series that peers of other kinds have: no guest may take one.
+std::set<std::string> Agent::series_of_others() const {
+    std::set<std::string> series;
+    for (std::uint32_t id = 0; id < peers_.places(); ++id) {
+        if (peers_[id].identity && peers_[id].identity->kind() != PeerKind::guest) {
+            series.insert(peers_[id].identity->label_text());
+        }
+    }
+    return series;
+}
+
+void Agent::apply_guests(const std::vector<GuestTarget>& targets, const Instant& now) {
+    std::map<GuestKey, const GuestTarget*> wanted;
+    const auto taken = targets.empty() ? std::set<std::string>() : series_of_others();
+    for (const GuestTarget& target : targets) {
+        if (!taken.contains(PeerIdentity(target.name, target.address_text).label_text())) {
+            wanted.emplace(GuestKey{target.port, target.address, target.mac}, &target);
+        }
+    }
+    remove_guests_not_in(wanted);
+    for (const auto& [key, target] : wanted) {
+        const auto known = guest_peers_.find(key);
+        if (known != guest_peers_.end()) {
+            update_guest(known->second, *target, now);
+        } else if (guest_peers_.size() < config_.limits.guests &&
+                   peers_.size() < config_.limits.peers) {
+            add_guest(*target, now);
+        } else {
+            refuse_guest(*target);
+        }
+    }
+}
+
+void Agent::remove_guests_not_in(const std::map<GuestKey, const GuestTarget*>& wanted) {
+    std::erase_if(guest_peers_, [&](const auto& entry) {
+        const auto& [key, guest] = entry;
+        const auto found = wanted.find(key);
+        const bool keep = found != wanted.end() &&
+                          found->second->generation == guest.target.generation &&
+                          found->second->name == guest.target.name &&
+                          found->second->address_text == guest.target.address_text;
+        if (!keep) {
+            remove_peer(guest.peer);
+        }
+        return !keep;
+    });
+}
+
+/// Each once, however often the guests are looked at while there is no room for it.
+void Agent::refuse_guest(const GuestTarget& target) {
+    constexpr std::size_t remembered_max = 4096;
+    if (refused_guests_.size() >= remembered_max ||
+        !refused_guests_.insert(target.name + ' ' + target.address_text).second) {
+        return;
+    }
+    if (guests_refused_++ == 0) {
+        logs_.push_back({LogLevel::warning,
+                         fmt::format("guest {} ({}) is not probed: limits.guests ({}) or "
+                                     "limits.peers ({}) is reached",
+                                     target.name,
+                                     target.address_text,
+                                     config_.limits.guests,
+                                     config_.limits.peers),
+                         guests_refused_message,
+                         {}});
+    }
+}
+
+/// A port that left its bridge would still carry a question to its guest, and an answer back; the
+/// guest is cut off all the same, and not asked.
+void Agent::aim_at_guest(Peer& peer, const GuestTarget& target) const {
+    peer.target.destination = target.address;
+    peer.target.device = target.host_device;
+    if (!peer.extras) {
+        peer.extras = std::make_unique<PeerExtras>();
+    }
+    peer.extras->neighbour_from = target.probe_from;
+    peer.extras->neighbour.reset();
+    if (!target.attached || !target.port_mac) {
+        return;
+    }
+    IpAddress sender = link_local_of(*target.port_mac);
+    if (target.address.family() == Family::ipv4) {
+        sender = config_.arp.sender.value_or(IpAddress{});
+    }
+    peer.extras->neighbour =
+        NeighbourTarget{target.port, target.address, target.mac, *target.port_mac, sender};
+}
+
+std::vector<Agent::ProbeSpec> Agent::guest_probes(const GuestTarget& target) const {
+    std::vector<ProbeSpec> probes;
+    if (target.host_device != IfIndex::any) {
+        probes = ip_probes(PeerKind::guest, config_.icmp, config_.tcp);
+    }
+    if (config_.arp.enabled) {
+        probes.push_back(
+            {{ProbeKind::arp, PeerKind::guest, config_.arp.interval, config_.arp.timeout}});
+    }
+    return probes;
+}
+
+void Agent::add_guest(const GuestTarget& target, const Instant& now) {
+    if (now.mono < target.probe_from) {
+        guests_.tell_again_at(target.probe_from);
+        return;
+    }
+    Peer peer;
+    peer.identity = std::make_shared<const PeerIdentity>(
+        target.name,
+        target.address_text,
+        PeerKind::guest,
+        PeerDetails{{}, target.device, {}, target.bridge_name, target.vm});
+    aim_at_guest(peer, target);
+    const auto id = add_peer(std::move(peer), config_.icmp, guest_probes(target), now);
+    guest_peers_.emplace(GuestKey{target.port, target.address, target.mac}, GuestPeer{target, id});
+    refused_guests_.erase(target.name + ' ' + target.address_text);
+}
+
+void Agent::update_guest(GuestPeer& guest, const GuestTarget& target, const Instant& now) {
+    Peer& peer = peers_[guest.peer];
+    const PeerDetails& details = peer.identity->details();
+    if (details.device != target.device || details.bridge != target.bridge_name ||
+        details.vm != target.vm) {
+        peer.identity = std::make_shared<const PeerIdentity>(
+            target.name,
+            target.address_text,
+            PeerKind::guest,
+            PeerDetails{{}, target.device, {}, target.bridge_name, target.vm});
+    }
+    aim_at_guest(peer, target);
+    set_echo_options(peer, config_.icmp);
+    set_probes(guest.peer, guest_probes(target), now);
+    guest.target = target;
+}
+
+void Agent::snapshot_guests(Snapshot& snapshot, const Instant& now) const {
+    guests_.snapshot(snapshot.guests, now);
+    if (snapshot.guests.empty()) {
+        return;
+    }
+    std::map<std::string, std::uint32_t> places;  // by device and address
+    for (std::uint32_t place = 0; place < snapshot.peers.size(); ++place) {
+        const PeerIdentity& identity = *snapshot.peers[place].identity;
+        if (identity.kind() == PeerKind::guest) {
+            places.emplace(identity.details().device + ' ' + identity.address(), place);
+        }
+    }
+    for (GuestSnapshot& guest : snapshot.guests) {
+        for (GuestAddressSnapshot& address : guest.addresses) {
+            const auto found = places.find(guest.device + ' ' + address.address);
+            if (found != places.end()) {
+                address.peer = found->second;
+            }
+        }
+    }
+}
+
+}  // namespace reachd

@@ -1,0 +1,180 @@
+#include "agent/ctl/peers_text.hpp"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "agent/ctl/cause_text.hpp"
+#include "agent/ctl/quantity_text.hpp"
+#include "agent/ctl/state_look.hpp"
+#include "agent/ctl/table_text.hpp"
+#include "agent/ctl/topology_tree.hpp"
+#include "agent/ctl/word_choice.hpp"
+
+namespace reachd::ctl {
+namespace {
+
+using Text = Result<ListText, std::string>;
+
+constexpr std::string_view none = "-";
+
+/// A peer with what is decided about its row.
+struct Row {
+    const Peer* peer = nullptr;
+    std::string cause;
+    Health health = Health::unknown;
+};
+
+std::string cause_of(const Peer& peer) {
+    switch (health_of(peer.state)) {
+        case Health::down: return short_reason(peer.reason);
+        case Health::unknown: return peer.address.empty() ? "name not resolved" : "";
+        case Health::doubtful:
+        case Health::noted:
+        case Health::well: return sessions_down(peer.probes);
+    }
+    return "";
+}
+
+Row row_of(const Peer& peer) {
+    Row row{&peer, cause_of(peer), health_of(peer.state)};
+    if (row.health == Health::well && !row.cause.empty()) {
+        row.health = Health::noted;
+    }
+    return row;
+}
+
+/// Of what is ill the longest so comes first: the rest may follow from it.
+bool stands_before(const Row& left, const Row& right) {
+    if (left.health != right.health) {
+        return left.health < right.health;
+    }
+    if (left.health < Health::well && left.peer->since != right.peer->since) {
+        const auto never = WallTime::max();
+        return left.peer->since.value_or(never) < right.peer->since.value_or(never);
+    }
+    if (left.peer->name != right.peer->name) {
+        return comes_before(left.peer->name, right.peer->name);
+    }
+    return left.peer->address < right.peer->address;
+}
+
+std::string rtt_cell(const std::optional<double>& seconds, const Terminal& terminal) {
+    return seconds ? rtt_text(*seconds, terminal) : std::string(none);
+}
+
+std::string loss_cell(const Row& row) {
+    // The verdict is that nothing is answered, whatever was before.
+    if (row.health == Health::down) {
+        return loss_text(1);
+    }
+    return row.peer->loss_ratio ? loss_text(*row.peer->loss_ratio) : std::string(none);
+}
+
+TableRow cells_of(const Row& row, const PeersReport& report, const Terminal& terminal) {
+    const Peer& peer = *row.peer;
+    const auto ink = ink_of(peer.state);
+    const bool is_down = row.health == Health::down;
+    const auto since = report.time && peer.since ? age_text(*report.time - *peer.since) : "";
+    return {.mark = {std::string(symbol_of(peer.state, terminal)), ink},
+            .cells = {{peer.name},
+                      {peer.address.empty() ? std::string(none) : peer.address},
+                      {peer.kind},
+                      {peer.state, ink},
+                      {is_down ? std::string(none) : rtt_cell(peer.rtt_seconds, terminal)},
+                      {is_down ? std::string(none) : rtt_cell(peer.rtt_p99_seconds, terminal)},
+                      {loss_cell(row)},
+                      {since},
+                      {row.cause, row.health == Health::noted ? Ink::warning : ink}}};
+}
+
+std::string table_of(const std::vector<Row>& rows,
+                     const PeersReport& report,
+                     const ViewOptions& view,
+                     const Terminal& terminal) {
+    static const std::vector<Column> columns{{"PEER", Fit::cut_middle},
+                                             {"ADDRESS"},
+                                             {"KIND", Fit::drop_second},
+                                             {"STATE"},
+                                             {"RTT", Fit::whole, true},
+                                             {"P99", Fit::drop_first, true},
+                                             {"LOSS", Fit::whole, true},
+                                             {"SINCE", Fit::whole, true},
+                                             {"CAUSE", Fit::cut_end, false, true}};
+    std::vector<TableRow> table;
+    table.reserve(rows.size());
+    for (const Row& row : rows) {
+        table.push_back(cells_of(row, report, terminal));
+    }
+    return table_text(columns, table, view.legend, terminal);
+}
+
+/// "30 peers: 27 up, 1 suspect, 2 down."
+std::string total_text(const std::vector<Row>& rows) {
+    std::vector<std::string> parts;
+    const auto add = [&](std::string_view state, std::string_view word) {
+        const auto count = std::count_if(
+            rows.begin(), rows.end(), [&](const Row& row) { return row.peer->state == state; });
+        if (count > 0) {
+            parts.push_back(fmt::format("{} {}", count, word));
+        }
+    };
+    add("up", "up");
+    add("degraded", "degraded");
+    add("suspect", "suspect");
+    add("down", "down");
+    add("unknown", "unknown yet");
+    return fmt::format(
+        "{} peer{}: {}.\n", rows.size(), rows.size() == 1 ? "" : "s", fmt::join(parts, ", "));
+}
+
+std::string list_text(std::vector<Row> rows,
+                      const PeersReport& report,
+                      bool whole,
+                      const ViewOptions& view,
+                      const Terminal& terminal) {
+    if (rows.empty()) {
+        return view.legend ? "No peers: none is configured, and none was found.\n" : "";
+    }
+    std::sort(rows.begin(), rows.end(), stands_before);
+    auto footer = total_text(rows);
+    if (!whole) {
+        const auto all = rows.size();
+        leave_out_well(rows);
+        footer = hidden_text(all - rows.size(), "reachctl peers --all", terminal) + footer;
+    }
+    footer += omitted_text(report.peers_omitted, terminal);
+    return table_of(rows, report, view, terminal) + (view.legend ? footer : "");
+}
+
+}  // namespace
+
+Text peers_text(const PeersReport& report,
+                const std::vector<std::string>& words,
+                const ViewOptions& view,
+                const Terminal& terminal) {
+    std::vector<Names> names;
+    names.reserve(report.peers.size());
+    for (const Peer& peer : report.peers) {
+        names.push_back({peer.name, peer.address, without_zone(peer.address)});
+    }
+    const auto chosen = choose(words, names, "peer", "reachctl peers --all");
+    if (!chosen) {
+        return {boost::system::in_place_error, chosen.error()};
+    }
+    std::vector<Row> rows;
+    for (std::size_t i = 0; i < report.peers.size(); ++i) {
+        if ((*chosen)[i]) {
+            rows.push_back(row_of(report.peers[i]));
+        }
+    }
+    ListText list;
+    list.is_ill = std::any_of(
+        rows.begin(), rows.end(), [](const Row& row) { return row.health == Health::down; });
+    list.text = list_text(std::move(rows), report, view.all || !words.empty(), view, terminal);
+    return {boost::system::in_place_value, std::move(list)};
+}
+
+}  // namespace reachd::ctl

@@ -1,0 +1,295 @@
+// Guests behind local bridges, from the first frame to the last series: found, named, asked on
+// their own port, told from each other, and gone with their port.
+#include <catch2/catch.hpp>
+
+#include "agent/agent.hpp"
+#include "tests/agent/agent_fixture.hpp"
+
+namespace reachd::test {
+namespace {
+
+using Texts = std::vector<std::string>;
+
+const MacAddress web01_mac = mac("52:54:00:00:00:01");
+const IfIndex vnet0{5};
+
+LinkFacts bridge() {
+    return {.index = 4, .name = "br0", .kind = "bridge", .mac = mac("02:00:00:00:00:04")};
+}
+
+LinkFacts tap(int index = 5, const std::string& name = "vnet0", int master = 4) {
+    LinkFacts link{.index = index, .name = name, .master = master, .kind = "tun", .tun_type = 2};
+    link.mac = mac("fe:54:00:00:00:0" + std::to_string(index));
+    return link;
+}
+
+KernelTables one_tap() {
+    return {{bridge(), tap()}, {}, {}};
+}
+
+NeighbourFrame arp_of(const MacAddress& from, const std::string& own, const std::string& asked) {
+    NeighbourFrame frame;
+    frame.kind = NeighbourFrame::Kind::arp_request;
+    frame.frame_source = frame.mac = from;
+    frame.frame_destination = mac("ff:ff:ff:ff:ff:ff");
+    frame.address = address(own);
+    frame.target = address(asked);
+    return frame;
+}
+
+struct GuestWorld : AgentWorld {
+    explicit GuestWorld(Config config = {}, KernelTables tables = one_tap())
+        : AgentWorld(std::move(config), std::move(tables)) {
+        owners["vnet0"] = {"web01", "web01", "uuid-1", {}, IdentifiedBy::libvirt, ""};
+        run(5s);
+    }
+
+    void say(const NeighbourFrame& frame, IfIndex port = vnet0) {
+        handle(NeighbourHeard{port, frame, now.wall});
+    }
+
+    void use_address(const std::string& own = "10.0.0.10") {
+        say(arp_of(web01_mac, own, "10.0.0.1"));
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a guest is found, named and asked on its own port", "[agent][guests]") {
+    GuestWorld world;
+    CHECK(world.ports_heard == std::set<IfIndex>{vnet0});
+    CHECK(world.who().empty());
+    world.use_address();
+    world.run(4s);
+    CHECK(world.who() == Texts{"web01 10.0.0.10 vnet0"});
+    const PeerRow row = world.row("web01");
+    CHECK(row.peer.identity->kind() == PeerKind::guest);
+    CHECK(row.peer.identity->details().bridge == "br0");
+    CHECK(row.peer.identity->details().vm == "web01");
+    CHECK(row.peer.up == true);
+    REQUIRE(row.probes.size() == 1);  // the host has no address there
+    CHECK(row.probes[0].kind == ProbeKind::arp);
+    CHECK(row.samples >= 2);
+    const NeighbourTarget& target = world.questions.back().target;
+    CHECK(target.device == vnet0);
+    CHECK(target.mac == web01_mac);
+    CHECK(target.address == address("10.0.0.10"));
+    CHECK(target.sender.is_unspecified());
+    CHECK(target.sender_mac == *tap().mac);
+    const Snapshot snapshot = world.snapshot();
+    REQUIRE(snapshot.guests.size() == 1);
+    CHECK(snapshot.guests[0].name == "web01");
+    REQUIRE(snapshot.guests[0].addresses.size() == 1);
+    CHECK(snapshot.guests[0].addresses[0].peer == 0U);
+    CHECK(world.requests.empty());
+}
+
+TEST_CASE("a guest that falls silent is down in time, and up again", "[agent][guests]") {
+    GuestWorld world;
+    world.use_address();
+    world.run(4s);
+    REQUIRE(world.row("web01").peer.up == true);
+    world.neighbour_answers = [](const NeighbourTarget&) { return false; };
+    world.run(1s + 500ms + 1s);
+    CHECK(world.row("web01").peer.up == false);
+    CHECK(world.messages().back() == "peer web01 (10.0.0.10) is down: timeout");
+    world.neighbour_answers = [](const NeighbourTarget&) { return true; };
+    world.run(1s + 200ms);
+    CHECK(world.row("web01").peer.up == true);
+}
+
+TEST_CASE("only the guest's own answer counts", "[agent][guests]") {
+    GuestWorld world;
+    world.use_address();
+    world.neighbour_answers = [](const NeighbourTarget&) { return false; };
+    world.run(3s);
+    REQUIRE_FALSE(world.questions.empty());
+    const auto received = [&world] {
+        for (const PeerRow& row : world.rows()) {
+            if (row.peer.identity->address() == "10.0.0.10") {
+                return row.probe->counters.received;
+            }
+        }
+        return std::uint64_t{0};
+    };
+    const std::uint64_t before = received();
+    NeighbourFrame answer = AgentWorld::answer_to(world.questions.back().target);
+    SECTION("to somebody else") {
+        answer.frame_destination = mac("02:00:00:00:00:99");
+        world.say(answer);
+    }
+    SECTION("of another MAC") {
+        answer.mac = answer.frame_source = mac("52:54:00:00:00:99");
+        world.say(answer);
+    }
+    SECTION("for another address") {
+        answer.address = address("10.0.0.11");
+        world.say(answer);
+    }
+    SECTION("on another port") {
+        world.tell(new_link(tap(6, "vnet1")));
+        world.run(200ms);
+        world.say(answer, IfIndex{6});
+    }
+    CHECK(received() == before);
+}
+
+TEST_CASE("ICMP and TCP too where the host is on the segment", "[agent][guests]") {
+    Config config;
+    config.tcp.ports = {22};
+    config.tcp.interval = 1s;
+    GuestWorld world(config);
+    world.use_address();
+    world.run(4s);
+    CHECK(world.row("web01").probes.size() == 1);
+    world.tell(new_address({IfIndex{4}, address("10.0.0.1"), 24, 0}));
+    world.run(5s);
+    const PeerRow row = world.row("web01");
+    CHECK(row.probes.size() == 3);
+    REQUIRE_FALSE(world.requests.empty());
+    CHECK(world.requests.back().target.device == IfIndex{4});
+    REQUIRE_FALSE(world.connects.empty());
+    CHECK(world.connects.back().target.device == IfIndex{4});
+    CHECK(world.connects.back().target.port == 22);
+    SECTION("the ARP counters went on") {
+        CHECK(row.probe->kind == ProbeKind::arp);
+        CHECK(row.probe->counters.sent >= 6);
+    }
+}
+
+TEST_CASE("a guest leaves with its port, series and all", "[agent][guests]") {
+    GuestWorld world;
+    world.use_address();
+    world.run(4s);
+    REQUIRE(world.who().size() == 1);
+    world.tell(del_link(5));
+    world.run(300ms);
+    CHECK(world.who().empty());
+    CHECK(world.ports_heard.empty());
+    CHECK(world.snapshot().guests.empty());
+    world.tell(new_link(tap()));
+    world.run(300ms);
+    CHECK(world.ports_heard == std::set<IfIndex>{vnet0});
+}
+
+TEST_CASE("a guest whose port lost its bridge is cut off, not forgotten", "[agent][guests]") {
+    GuestWorld world;
+    world.use_address();
+    world.run(4s);
+    REQUIRE(world.row("web01").peer.up == true);
+    world.tell(new_link(tap(5, "vnet0", 0)));
+    world.run(3s);
+    CHECK(world.row("web01").peer.up == false);
+    CHECK(world.row("web01").failed(FailureReason::local_error) >= 1);
+    world.tell(new_link(tap()));
+    world.run(3s);
+    CHECK(world.row("web01").peer.up == true);
+}
+
+TEST_CASE("guests can be left alone", "[agent][guests]") {
+    Config config;
+    config.guests.enabled = false;
+    GuestWorld world(config);
+    world.use_address();
+    world.run(3s);
+    CHECK(world.ports_heard.empty());
+    CHECK(world.who().empty());
+    CHECK(world.guest_lookups == 0);
+    world.reload({});
+    world.run(1s);
+    CHECK(world.ports_heard.size() == 1);
+    world.reload(config);
+    world.run(1s);
+    CHECK(world.ports_heard.empty());
+}
+
+TEST_CASE("a configured peer of the same name and address takes the guest's place",
+          "[agent][guests]") {
+    Config config = config_of({peer_config("web01", "10.0.0.10")});
+    GuestWorld world(config);
+    world.use_address();
+    world.run(4s);
+    CHECK(world.row("web01").peer.identity->kind() == PeerKind::host);
+    world.reload({});
+    world.run(1s);
+    CHECK(world.row("web01").peer.identity->kind() == PeerKind::guest);
+    world.reload(config);
+    world.run(1s);
+    CHECK(world.row("web01").peer.identity->kind() == PeerKind::host);
+}
+
+TEST_CASE("guests beyond limits.guests are refused, counted once and told once",
+          "[agent][guests]") {
+    Config config;
+    config.limits.guests = 1;
+    GuestWorld world(config);
+    world.use_address("10.0.0.10");
+    world.use_address("10.0.0.11");
+    world.use_address("10.0.0.12");
+    world.run(10s);
+    CHECK(world.who().size() == 1);
+    CHECK(world.discovery_errors("guests") == 2);
+    const auto messages = world.messages();
+    CHECK(std::count_if(messages.begin(), messages.end(), [](const std::string& text) {
+              return text.find("limits.guests") != std::string::npos;
+          }) == 1);
+}
+
+TEST_CASE("what an earlier run knew is asked as soon as its MAC is there", "[agent][guests]") {
+    AgentWorld world({}, one_tap());
+    world.owners["vnet0"] = {"web01", "web01", "", {web01_mac}, IdentifiedBy::libvirt, ""};
+    world.handle(GuestsRestored{{{"vnet0",
+                                  tap().mac,
+                                  web01_mac,
+                                  address("10.0.0.10"),
+                                  world.now.wall - 60s,
+                                  world.now.wall - 5s}}});
+    world.run(4s);
+    CHECK(world.who() == Texts{"web01 10.0.0.10 vnet0"});
+    CHECK(world.row("web01").peer.up == true);
+    world.run(60s);
+    REQUIRE(world.kept.size() == 1);
+    CHECK(world.kept[0].address == address("10.0.0.10"));
+    CHECK(world.agent.guest_records().size() == 1);
+}
+
+TEST_CASE("IPv6 is asked from a link-local address, never from none", "[agent][guests]") {
+    GuestWorld world;
+    NeighbourFrame frame;
+    frame.kind = NeighbourFrame::Kind::solicitation;
+    frame.frame_source = frame.mac = web01_mac;
+    frame.frame_destination = mac("33:33:ff:00:00:01");
+    frame.address = address("fd00::10");
+    frame.target = address("fd00::1");
+    world.say(frame);
+    world.run(4s);
+    CHECK(world.who() == Texts{"web01 fd00::10 vnet0"});
+    CHECK(world.row("web01").peer.up == true);
+    CHECK(world.questions.back().target.sender == address("fe80::fc54:ff:fe00:5"));
+}
+
+TEST_CASE("an overflow on a port asks its guests again, and calls nobody down", "[agent][guests]") {
+    GuestWorld world;
+    world.use_address();
+    world.run(4s);
+    int dropped = 0;
+    world.neighbour_answers = [&dropped](const NeighbourTarget&) { return ++dropped > 2; };
+    world.run(900ms);
+    world.handle(NeighbourOverflowed{vnet0});
+    world.run(5s);
+    CHECK(world.row("web01").peer.up == true);
+    CHECK(world.row("web01").peer.state_changes == 0);
+}
+
+TEST_CASE("a port that cannot be listened on is told once", "[agent][guests]") {
+    GuestWorld world;
+    world.handle(GuestPortFailed{vnet0, "Operation not permitted"});
+    world.handle(GuestPortFailed{vnet0, "Operation not permitted"});
+    CHECK(world.discovery_errors("guests") == 2);
+    const auto messages = world.messages();
+    CHECK(std::count_if(messages.begin(), messages.end(), [](const std::string& text) {
+              return text.find("vnet0 cannot be asked by ARP") != std::string::npos;
+          }) == 1);
+}
+
+}  // namespace reachd::test
