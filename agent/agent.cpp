@@ -114,6 +114,9 @@ void Agent::poll(const Instant& now, Actions& actions) {
     follow_changes(now);
     follow_guests(now);
     actions.guest_ports = guests_.take_ports();
+    for (const IfIndex port : actions.guest_ports.closed) {
+        deaf_ports_.erase(port);
+    }
     actions.guest_lookup = guests_.take_lookup(now.mono);
     actions.guest_records = guests_.take_records(now.mono);
     watch_.take_lookups(actions.device_lookups);
@@ -188,7 +191,9 @@ void Agent::snapshot_peer(const Peer& peer, Snapshot& snapshot) const {
     const auto place = static_cast<std::uint32_t>(snapshot.peers.size());
     snapshot.peers.push_back(
         {peer.identity, peer.state, peer.up, peer.state_changes, peer.last_change});
-    bool asked = !peer.is_resolved() || peer.first_session == no_session;
+    // Guests come and go as they like: the daemon is as ready without them.
+    bool asked = !peer.is_resolved() || peer.first_session == no_session ||
+                 peer.identity->kind() == PeerKind::guest;
     Duration shortest = Duration::max();
     for (auto session = peer.first_session; session != no_session;
          session = peers_.next_session(session)) {
@@ -198,7 +203,8 @@ void Agent::snapshot_peer(const Peer& peer, Snapshot& snapshot) const {
         engine_.snapshot_session(session, probe, snapshot);
         snapshot.probes.push_back(probe);
         const Duration interval = engine_.interval(session);
-        if (peer.is_resolved() && interval <= shortest) {
+        if (peer.is_resolved() && interval <= shortest &&
+            peer.identity->kind() != PeerKind::guest) {
             asked = engine_.asked(session) || (asked && interval == shortest);
             shortest = interval;
         }

@@ -188,7 +188,9 @@ class Agent {
 
     void follow_guests(const Instant& now);
     MonoTime guests_deadline() const;
-    void apply_guests(const std::vector<GuestTarget>& targets, const Instant& now);
+    void follow_guests_anew();
+    void leave_alone(IfIndex port, const MacAddress& mac, MonoTime now);
+    void apply_guests(const std::vector<GuestTarget>& targets, bool anew, const Instant& now);
     void remove_guests_not_in(const std::map<GuestKey, const GuestTarget*>& wanted);
     void add_guest(const GuestTarget& target, const Instant& now);
     void update_guest(GuestPeer& guest, const GuestTarget& target, const Instant& now);
@@ -239,6 +241,7 @@ class Agent {
     std::vector<Gateway> refused_gateways_;
     GuestWatch guests_;
     std::map<GuestKey, GuestPeer> guest_peers_;
+    std::set<IfIndex> deaf_ports_;          ///< without a socket: nobody can be asked there
     std::set<std::string> refused_guests_;  ///< "name address", each counted once
     std::uint64_t guests_refused_ = 0;
     std::uint64_t guest_ports_failed_ = 0;

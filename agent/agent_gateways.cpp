@@ -150,6 +150,7 @@ void Agent::add_gateway(const Gateway& gateway, const Instant& now) {
                                                          PeerDetails{{}, device, {}});
     peer.target.destination = gateway.address;
     peer.target.device = gateway.device;
+    follow_guests_anew();  // no guest may have the same series
     const auto probes = ip_probes(PeerKind::gateway, config_.icmp, config_.tcp);
     gateways_.push_back({gateway, add_peer(std::move(peer), config_.icmp, probes, now)});
 }

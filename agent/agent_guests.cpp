@@ -42,6 +42,9 @@ IpAddress link_local_of(const MacAddress& mac) {
 void Agent::handle(const NeighbourHeard& event, const Instant& now) {
     const NeighbourFrame& frame = event.frame;
     guests_.on_frame(event.port, frame, now);
+    if (frame.is_probe() || frame.kind == NeighbourFrame::Kind::dhcp_request) {
+        leave_alone(event.port, frame.mac, now.mono);
+    }
     const bool answer = frame.kind == NeighbourFrame::Kind::arp_reply ||
                         (frame.kind == NeighbourFrame::Kind::advertisement && frame.solicited);
     if (!answer) {
@@ -57,12 +60,28 @@ void Agent::handle(const NeighbourHeard& event, const Instant& now) {
         }
         const Peer& peer = peers_[guest->second.peer];
         const std::uint32_t session = peers_.session_of(guest->second.peer, ProbeKind::arp);
-        if (session == no_session || !peer.extras->neighbour ||
-            frame.frame_destination != peer.extras->neighbour->sender_mac) {
+        // What answers a question of the host itself comes to the same MAC, if the bridge has it.
+        if (session == no_session || !peer.extras->neighbour || frame.vlan != 0 ||
+            frame.frame_destination != peer.extras->neighbour->sender_mac ||
+            frame.target != peer.extras->neighbour->sender) {
             return;
         }
         engine_.on_unnumbered_answer(session, event.received, now);
         return guests_.on_seen(guest->second.target, now);
+    }
+}
+
+/// It may be about to check whether its address is in use: at once, since the table's own word
+/// reaches the peers only with their next update.
+void Agent::leave_alone(IfIndex port, const MacAddress& mac, MonoTime now) {
+    constexpr Duration patience = std::chrono::seconds(10);
+    for (auto guest = guest_peers_.lower_bound({port, {}, {}});
+         guest != guest_peers_.end() && guest->first.port == port;
+         ++guest) {
+        if (guest->first.mac == mac) {
+            PeerExtras& extras = *peers_[guest->second.peer].extras;
+            extras.neighbour_from = std::max(extras.neighbour_from, now + patience);
+        }
     }
 }
 
@@ -78,6 +97,8 @@ void Agent::handle(const NeighbourOverflowed& event, const Instant&) {
 }
 
 void Agent::handle(const GuestPortFailed& event, const Instant&) {
+    deaf_ports_.insert(event.port);
+    follow_guests_anew();
     if (++guest_ports_failed_ > 1) {
         return;
     }
@@ -110,11 +131,17 @@ void Agent::follow_guests(const Instant& now) {
     if (!guests_followed_) {
         guests_.tell_again_at(now.mono);
     }
-    guests_followed_ = true;
+    const bool anew = !std::exchange(guests_followed_, true);
     if (const auto targets = guests_.take_targets(now.mono)) {
         next_guests_ = now.mono + guests_interval;
-        apply_guests(*targets, now);
+        apply_guests(*targets, anew, now);
     }
+}
+
+/// At once: another peer may have the series of a guest now.
+void Agent::follow_guests_anew() {
+    guests_followed_ = false;
+    next_guests_ = {};
 }
 
 MonoTime Agent::guests_deadline() const {
@@ -136,19 +163,26 @@ std::set<std::string> Agent::series_of_others() const {
     return series;
 }
 
-void Agent::apply_guests(const std::vector<GuestTarget>& targets, const Instant& now) {
+void Agent::apply_guests(const std::vector<GuestTarget>& targets, bool anew, const Instant& now) {
     std::map<GuestKey, const GuestTarget*> wanted;
-    const auto taken = targets.empty() ? std::set<std::string>() : series_of_others();
+    std::optional<std::set<std::string>> taken;  // only asked for where somebody is new
     for (const GuestTarget& target : targets) {
-        if (!taken.contains(PeerIdentity(target.name, target.address_text).label_text())) {
-            wanted.emplace(GuestKey{target.port, target.address, target.mac}, &target);
+        const GuestKey key{target.port, target.address, target.mac};
+        if (anew || !guest_peers_.contains(key)) {
+            taken = taken ? std::move(taken) : series_of_others();
+            if (taken->contains(PeerIdentity(target.name, target.address_text).label_text())) {
+                continue;
+            }
         }
+        wanted.emplace(key, &target);
     }
     remove_guests_not_in(wanted);
     for (const auto& [key, target] : wanted) {
         const auto known = guest_peers_.find(key);
         if (known != guest_peers_.end()) {
-            update_guest(known->second, *target, now);
+            if (anew || known->second.target != *target) {
+                update_guest(known->second, *target, now);
+            }
         } else if (guest_peers_.size() < config_.limits.guests &&
                    peers_.size() < config_.limits.peers) {
             add_guest(*target, now);
@@ -203,7 +237,8 @@ void Agent::aim_at_guest(Peer& peer, const GuestTarget& target) const {
     }
     peer.extras->neighbour_from = target.probe_from;
     peer.extras->neighbour.reset();
-    if (!target.attached || !target.port_mac) {
+    if (!target.attached || !target.port_mac || target.port_mac->is_zero() ||
+        target.port_mac->is_group()) {
         return;
     }
     IpAddress sender = link_local_of(*target.port_mac);
@@ -219,7 +254,7 @@ std::vector<Agent::ProbeSpec> Agent::guest_probes(const GuestTarget& target) con
     if (target.host_device != IfIndex::any) {
         probes = ip_probes(PeerKind::guest, config_.icmp, config_.tcp);
     }
-    if (config_.arp.enabled) {
+    if (config_.arp.enabled && !deaf_ports_.contains(target.port)) {
         probes.push_back(
             {{ProbeKind::arp, PeerKind::guest, config_.arp.interval, config_.arp.timeout}});
     }

@@ -225,7 +225,7 @@ void Agent::set_address(std::uint32_t id, const IpAddress& address, const Instan
     peer.target.destination = address;
     peer.forget_verdict();
     peers_.touch_addresses();
-    guests_followed_ = false;  // nor may a guest have the same series
+    follow_guests_anew();  // no guest may have the same series
     if (peer.identity->name() == gateway_name) {
         topology_followed_ = false;  // it may take a gateway's place now, or give it back
     }
@@ -286,7 +286,7 @@ void Agent::handle(ConfigLoaded event, const Instant& now) {
     }
     topology_followed_ = false;
     guests_.configure(config_, now);
-    guests_followed_ = false;
+    follow_guests_anew();
     reload_ = {true, now.wall};
 }
 

@@ -348,8 +348,15 @@ bool GuestTable::may_take(const KnownMac* here,
         return told_here && (evidence == Evidence::forwarding_table ||
                              (evidence == Evidence::frame && !there.is_present()));
     }
-    return told_here || evidence != Evidence::frame ||
-           (!there.in_fdb && is_silent(there.last_heard, now));
+    if (told_here || evidence == Evidence::configuration) {
+        return true;
+    }
+    // Any guest can make the bridge believe that another's MAC is its own. Whoever really moved
+    // answers no more where it was, and it is asked there directly.
+    if (evidence == Evidence::forwarding_table || (here != nullptr && here->in_fdb)) {
+        return there.addresses.empty() || now - there.last_heard >= silence_within_port_;
+    }
+    return !there.in_fdb && is_silent(there.last_heard, now);
 }
 
 bool GuestTable::may_own(const KnownPort& port,

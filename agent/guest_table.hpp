@@ -89,7 +89,8 @@ class GuestTable {
     /// virtual machine is back from a reboot within two minutes; a floating address (VRRP) is with
     /// its new owner after that. Never less than three probe intervals: who is not asked is silent.
     static constexpr Duration silence = std::chrono::minutes(2);
-    /// The same between two MACs behind one port: no other guest is concerned.
+    /// The same between two MACs behind one port, where no other guest is concerned; and for a MAC
+    /// that a bridge says has moved.
     static constexpr Duration silence_within_port = std::chrono::seconds(10);
     /// For the name of the owner, after the port appeared or its first MAC came.
     static constexpr Duration name_wait = std::chrono::seconds(2);

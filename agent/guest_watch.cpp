@@ -48,6 +48,11 @@ void GuestWatch::advance(const Topology& topology,
         stale_ = false;
         next_look_ = now.mono + look_interval;
         look_at_ports(topology, now);
+        neighbours_stale_ = true;
+    }
+    if (neighbours_stale_ && now.mono >= next_neighbours_) {
+        neighbours_stale_ = false;
+        next_neighbours_ = now.mono + neighbours_interval;
         look_at_neighbours(topology, now);
     }
     if (!ports_.empty()) {
@@ -57,7 +62,7 @@ void GuestWatch::advance(const Topology& topology,
     }
     table_.advance(now);
     if (table_.macs_revision() != std::exchange(macs_seen_, table_.macs_revision())) {
-        stale_ = true;  // the host's neighbours may mean something now
+        neighbours_stale_ = true;  // they may mean something now
         want_lookups(now.mono);
     }
 }
@@ -79,8 +84,11 @@ void GuestWatch::look_at_ports(const Topology& topology, const Instant& now) {
     note_ports(ports, now.mono);
     std::vector<std::pair<IfIndex, IfIndex>> fresh;  // bridge and port
     for (const Vnic& port : ports) {
-        if (std::find(port_changes_.opened.begin(), port_changes_.opened.end(), port.index) !=
-            port_changes_.opened.end()) {
+        const bool opened = std::any_of(
+            port_changes_.opened.begin(), port_changes_.opened.end(), [&](const OpenedPort& each) {
+                return each.port == port.index;
+            });
+        if (opened) {
             fresh.emplace_back(port.bridge, port.index);
         }
     }
@@ -126,16 +134,20 @@ void GuestWatch::note_ports(const std::vector<Vnic>& ports, MonoTime now) {
             continue;
         }
         found.emplace(port.index, Known{port.generation, 0, 0, false, facts_of(port)});
-        port_changes_.opened.push_back(port.index);
+        port_changes_.opened.push_back(
+            {port.index, port.may_send ? GuestSide::incoming : GuestSide::outgoing});
         lookup_due_ = std::min(lookup_due_, now + lookup_delay);
     }
     for (const auto& [index, known] : ports_) {
         const auto still = found.find(index);
-        if (still == found.end() || still->second.generation != known.generation) {
-            port_changes_.closed.push_back(index);
-            std::erase_if(port_changes_.opened, [&, gone = still == found.end()](IfIndex each) {
-                return gone && each == index;
-            });
+        if (still != found.end() && still->second.generation == known.generation) {
+            continue;
+        }
+        port_changes_.closed.push_back(index);
+        if (still == found.end()) {
+            const IfIndex gone = index;
+            std::erase_if(port_changes_.opened,
+                          [gone](const OpenedPort& each) { return each.port == gone; });
         }
     }
     ports_ = std::move(found);
@@ -158,11 +170,16 @@ void GuestWatch::on_restored(const std::vector<GuestAddressRecord>& records, con
 // ---- Names
 
 void GuestWatch::want_lookups(MonoTime now) {
-    const bool wanted = std::any_of(ports_.begin(), ports_.end(), [this](const auto& entry) {
-        const auto& [index, known] = entry;
-        return !known.named && known.lookups < lookups_max &&
-               table_.macs_of(index).size() > known.macs;
-    });
+    bool wanted = false;
+    for (auto& [index, known] : ports_) {
+        if (known.named || table_.macs_of(index).size() <= known.macs) {
+            continue;
+        }
+        if (known.macs == 0) {
+            known.lookups = std::min(known.lookups, lookups_max - 1);  // its first: once more
+        }
+        wanted = wanted || known.lookups < lookups_max;
+    }
     if (wanted) {
         lookup_due_ = std::min(lookup_due_, now);
     }
@@ -240,10 +257,12 @@ std::optional<std::vector<GuestTarget>> GuestWatch::take_targets(MonoTime now) {
 }
 
 std::optional<std::vector<GuestAddressRecord>> GuestWatch::take_records(MonoTime now) {
-    if (now < next_save_ || saved_revision_ == table_.revision()) {
+    const bool quiet = saved_revision_ == table_.revision();
+    if (now < (quiet ? quiet_save_ : next_save_) || (quiet && ports_.empty())) {
         return std::nullopt;
     }
     next_save_ = now + save_interval;
+    quiet_save_ = now + quiet_save_interval;
     saved_revision_ = table_.revision();
     return table_.records();
 }
@@ -262,8 +281,13 @@ MonoTime GuestWatch::next_deadline() const {
     if (!lookup_out_ && lookup_due_ != mono_never) {
         next = std::min(next, std::max(lookup_due_, lookup_not_before_));
     }
+    if (neighbours_stale_) {
+        next = std::min(next, next_neighbours_);
+    }
     if (saved_revision_ != table_.revision()) {
         next = std::min(next, next_save_);
+    } else if (!ports_.empty()) {
+        next = std::min(next, quiet_save_);
     }
     return next;
 }

@@ -23,6 +23,7 @@
 #include "common/log.hpp"
 #include "common/snapshot.hpp"
 #include "common/time.hpp"
+#include "probes/neighbour_filter.hpp"
 #include "probes/neighbour_packet.hpp"
 
 namespace reachd {
@@ -58,6 +59,10 @@ class GuestWatch {
     /// Lookups for one port that nobody is known to own.
     static constexpr unsigned lookups_max = 4;
     static constexpr Duration save_interval = std::chrono::seconds(30);
+    /// What was last seen is kept too, also while nothing else changes.
+    static constexpr Duration quiet_save_interval = std::chrono::minutes(5);
+    /// The host's neighbours can be many, and are the weakest evidence.
+    static constexpr Duration neighbours_interval = std::chrono::seconds(1);
 
     explicit GuestWatch(const Config& config);
 
@@ -82,8 +87,13 @@ class GuestWatch {
     /// Tell the targets again at this time, since one of them may be probed from then on.
     void tell_again_at(MonoTime time) { tell_again_ = std::min(tell_again_, time); }
 
+    struct OpenedPort {
+        IfIndex port = IfIndex::any;
+        GuestSide side = GuestSide::incoming;
+    };
+
     struct Ports {
-        std::vector<IfIndex> opened;
+        std::vector<OpenedPort> opened;
         std::vector<IfIndex> closed;
     };
 
@@ -139,7 +149,10 @@ class GuestWatch {
     MonoTime lookup_due_ = mono_never;
     MonoTime lookup_not_before_{};
     bool lookup_out_ = false;
+    MonoTime next_neighbours_{};
+    bool neighbours_stale_ = true;
     MonoTime next_save_{};
+    MonoTime quiet_save_{};
     std::uint64_t saved_revision_ = 0;
 };
 

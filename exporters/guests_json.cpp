@@ -70,7 +70,8 @@ void write_guest(JsonText& out,
     out.text_or_null("uuid", guest.uuid);
     out.number("port_index", static_cast<std::uint32_t>(guest.port));
     out.text("device", guest.device);
-    out.text_or_null("bridge", guest.bridge_name);
+    // The former one is no bridge of the port any more.
+    out.text_or_null("bridge", guest.bridge == IfIndex::any ? "" : guest.bridge_name);
     out.text("kind", to_text(guest.kind));
     out.text("state", to_text(verdict.state));
     out.time_or_null("since", verdict.since);

@@ -104,8 +104,13 @@ void append_checks(Program& program, std::uint32_t ip, Label if_tagged) {
 
 }  // namespace
 
-std::vector<sock_filter> neighbour_filter() {
+std::vector<sock_filter> neighbour_filter(GuestSide side) {
     Program program;
+    if (side == GuestSide::outgoing) {
+        constexpr std::uint32_t packet_outgoing = 4;  // PACKET_OUTGOING of <linux/if_packet.h>
+        program.load(BPF_W | BPF_ABS, static_cast<std::uint32_t>(SKF_AD_OFF + SKF_AD_PKTTYPE));
+        program.jump(BPF_JEQ, packet_outgoing, Label::next, Label::drop);
+    }
     // The type as the kernel has read it already.
     program.load(BPF_W | BPF_ABS, static_cast<std::uint32_t>(SKF_AD_OFF + SKF_AD_PROTOCOL));
     append_checks(program, ethernet_bytes, Label::tagged);

@@ -515,14 +515,18 @@ void ProbeEngine::on_unnumbered_answer(std::uint32_t id,
         }
     }
     if (answered == none) {
-        return note_unexpected_answer(sessions_[id], session.sequence - 1);
+        if (session.asked) {
+            note_unexpected_answer(sessions_[id], session.sequence - 1);
+        }
+        return;
     }
     const std::uint32_t sequence = flights_[answered].sequence;
     if (out == 1) {
         return on_answer({id, sequence}, received, read);
     }
     if (!answered_in_time(flights_[answered], received.value_or(read.wall), read)) {
-        return lose(answered, loss_reason(session, read.mono), read);
+        lose(answered, loss_reason(session, read.mono), read);
+        return note_unexpected_answer(sessions_[id], sequence);
     }
     receive(answered);
     judge(id, ReachabilityMachine::Event::answer, read.mono);

@@ -142,8 +142,8 @@ void ProbeLoop::perform_for_guests() {
     for (const IfIndex port : actions_.guest_ports.closed) {
         neighbours_.close_port(port);
     }
-    for (const IfIndex port : actions_.guest_ports.opened) {
-        if (const auto error = neighbours_.open_port(port)) {
+    for (const auto& [port, side] : actions_.guest_ports.opened) {
+        if (const auto error = neighbours_.open_port(port, side)) {
             agent_.handle(GuestPortFailed{port, error.message()}, now());
         }
     }

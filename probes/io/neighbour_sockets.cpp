@@ -178,14 +178,15 @@ bool set_option(int fd, int level, int name, const Value& value) {
 }
 
 /// Complete before the socket is bound: until then it hears nothing, so nothing comes unfiltered.
-bool set_options(int fd) {
-    std::vector<sock_filter> program = neighbour_filter();
+bool set_options(int fd, GuestSide side) {
+    std::vector<sock_filter> program = neighbour_filter(side);
     const sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
     const int on = 1;
+    const int ignore_outgoing = side == GuestSide::incoming ? 1 : 0;
     const int stamping =
         SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_TX_SOFTWARE;
     return set_option(fd, SOL_SOCKET, SO_ATTACH_FILTER, filter) &&
-           set_option(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, on) &&
+           set_option(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, ignore_outgoing) &&
            set_option(fd, SOL_PACKET, PACKET_AUXDATA, on) &&
            set_option(fd, SOL_SOCKET, SO_TIMESTAMPING, stamping) &&
            set_option(fd, SOL_SOCKET, SO_RCVBUF, NeighbourSockets::receive_buffer_bytes);
@@ -229,7 +230,7 @@ struct NeighbourSockets::State {
     State(const State&) = delete;
     State& operator=(const State&) = delete;
 
-    [[nodiscard]] std::error_code open(IfIndex index);
+    [[nodiscard]] std::error_code open(IfIndex index, GuestSide side);
     void close(IfIndex index);
     void close_all();
     void send(const NeighbourRequest& request, NeighbourSink& sink);
@@ -261,7 +262,7 @@ NeighbourSockets::State::State(boost::asio::io_context& context)
     }
 }
 
-std::error_code NeighbourSockets::State::open(IfIndex index) {
+std::error_code NeighbourSockets::State::open(IfIndex index, GuestSide side) {
     if (index == IfIndex::any) {
         return std::make_error_code(std::errc::no_such_device);
     }
@@ -269,7 +270,7 @@ std::error_code NeighbourSockets::State::open(IfIndex index) {
         return std::make_error_code(std::errc::no_space_on_device);
     }
     Descriptor socket(::socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (socket.get() < 0 || !set_options(socket.get()) || !bind_to(socket.get(), index)) {
+    if (socket.get() < 0 || !set_options(socket.get(), side) || !bind_to(socket.get(), index)) {
         return last_error();
     }
     if (!is_ethernet(socket.get())) {
@@ -456,9 +457,9 @@ NeighbourSockets::NeighbourSockets(boost::asio::io_context& context)
 
 NeighbourSockets::~NeighbourSockets() = default;
 
-std::error_code NeighbourSockets::open_port(IfIndex port) {
+std::error_code NeighbourSockets::open_port(IfIndex port, GuestSide side) {
     close_port(port);
-    return state_->open(port);
+    return state_->open(port, side);
 }
 
 void NeighbourSockets::close_port(IfIndex port) {

@@ -4,8 +4,9 @@
 // All are watched by one epoll. What a frame means is decided elsewhere.
 //
 // ETH_P_ALL: the bridge takes frames from its ports before handlers of single protocols see them.
-// PACKET_IGNORE_OUTGOING: traffic towards the guest costs nothing. So what is heard comes from the
-// guest, before any filter of the bridge had its say.
+// PACKET_IGNORE_OUTGOING: traffic towards the guest costs nothing. A macvtap is the other way
+// round: what goes out there is the guest's. So what is heard comes from the guest, before any
+// filter of the bridge had its say.
 //
 // A guest that storms costs no memory beyond its socket's small buffer, and little time: a port
 // that gives all that one drain() takes is left alone for storm_pause. The kernel drops the rest,
@@ -24,6 +25,7 @@
 #include <boost/asio/io_context.hpp>
 
 #include "common/time.hpp"
+#include "probes/neighbour_filter.hpp"
 #include "probes/neighbour_packet.hpp"
 #include "probes/neighbour_request.hpp"
 
@@ -70,7 +72,7 @@ class NeighbourSockets {
     /// Listens on this device from now on, also once it is up only later; what was open by this
     /// index is closed, another device perhaps. ENODEV: it is gone by now; EPERM: no CAP_NET_RAW;
     /// EPROTONOSUPPORT: no Ethernet device; EMFILE or ENOSPC: too many.
-    [[nodiscard]] std::error_code open_port(IfIndex port);
+    [[nodiscard]] std::error_code open_port(IfIndex port, GuestSide side = GuestSide::incoming);
     /// Returns at once; the kernel takes its time meanwhile (SocketCloser).
     void close_port(IfIndex port);
     std::size_t ports() const;

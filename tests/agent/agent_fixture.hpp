@@ -431,8 +431,8 @@ class AgentWorld {
         for (const IfIndex port : actions_.guest_ports.closed) {
             REQUIRE(ports_heard.erase(port) == 1);
         }
-        for (const IfIndex port : actions_.guest_ports.opened) {
-            REQUIRE(ports_heard.insert(port).second);
+        for (const GuestWatch::OpenedPort& opened : actions_.guest_ports.opened) {
+            REQUIRE(ports_heard.insert(opened.port).second);
         }
         for (const NeighbourRequest& request : actions_.neighbour_requests) {
             ask(request);

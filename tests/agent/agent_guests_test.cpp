@@ -268,6 +268,43 @@ TEST_CASE("IPv6 is asked from a link-local address, never from none", "[agent][g
     CHECK(world.questions.back().target.sender == address("fe80::fc54:ff:fe00:5"));
 }
 
+TEST_CASE("a guest that checks its address is left alone at once", "[agent][guests]") {
+    GuestWorld world;
+    world.use_address();
+    world.run(4s);
+    REQUIRE(world.row("web01").peer.up == true);
+    world.use_address("10.0.0.11");  // the peers have just been looked at
+    world.run(20ms);
+    NeighbourFrame probe = arp_of(web01_mac, "0.0.0.0", "10.0.0.10");
+    world.say(probe);
+    const std::size_t asked = world.questions.size();
+    world.run(9s);
+    const auto asked_for_it = [&world] {
+        return std::count_if(
+            world.questions.begin(), world.questions.end(), [](const NeighbourRequest& each) {
+                return each.target.address == address("10.0.0.10");
+            });
+    };
+    CHECK(world.questions.size() == asked);
+    const auto before = asked_for_it();
+    for (const PeerRow& row : world.rows()) {
+        CHECK(row.peer.up != false);
+    }
+    world.run(4s);
+    CHECK(asked_for_it() > before);
+}
+
+TEST_CASE("a port without a socket asks nobody, and calls nobody down", "[agent][guests]") {
+    GuestWorld world;
+    world.use_address();
+    world.run(4s);
+    world.handle(GuestPortFailed{vnet0, "Operation not permitted"});
+    world.run(3s);
+    CHECK(world.row("web01").probes.empty());
+    CHECK_FALSE(world.row("web01").peer.up.has_value());
+    CHECK(world.snapshot().every_peer_asked);
+}
+
 TEST_CASE("an overflow on a port asks its guests again, and calls nobody down", "[agent][guests]") {
     GuestWorld world;
     world.use_address();

@@ -39,7 +39,10 @@ struct WatchWorld {
             now.wall += 10ms;
             watch.advance(topology, topology.take_fdb_news(), now);
             const auto ports = watch.take_ports();
-            opened.insert(opened.end(), ports.opened.begin(), ports.opened.end());
+            for (const auto& each : ports.opened) {
+                opened.push_back(each.port);
+                sides.push_back(each.side);
+            }
             closed.insert(closed.end(), ports.closed.begin(), ports.closed.end());
             if (auto lookup = watch.take_lookup(now.mono)) {
                 lookups.push_back(now.mono);
@@ -62,6 +65,7 @@ struct WatchWorld {
     GuestWatch watch;
     Instant now{MonoTime(1000s), WallTime(1'700'000'000s)};
     std::vector<IfIndex> opened;
+    std::vector<GuestSide> sides;
     std::vector<IfIndex> closed;
     std::vector<MonoTime> lookups;
     GuestLookup last_lookup;
@@ -91,6 +95,16 @@ TEST_CASE("guest_watch: a port is listened on while it is a guest's") {
     world.tap(5, "vnet0");
     world.run(500ms);
     CHECK(world.opened.back() == IfIndex{5});
+}
+
+TEST_CASE("guest_watch: what a guest behind a macvtap sends goes out there") {
+    WatchWorld world;
+    world.tell({.index = 2, .name = "eth0"});
+    world.tell({.index = 7, .name = "macvtap0", .kind = "macvtap", .lower = 2});
+    world.tap(5, "vnet0");
+    world.run(500ms);
+    REQUIRE(world.opened == Indexes{IfIndex{5}, IfIndex{7}});
+    CHECK(world.sides == std::vector<GuestSide>{GuestSide::incoming, GuestSide::outgoing});
 }
 
 TEST_CASE("guest_watch: an index that is used again within a look is closed and opened") {

@@ -9,7 +9,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from benchlib import lab, netlink, probers, report, sections, tcp  # noqa: E402
+from benchlib import lab, netlink, passive, probers, report, sections, tcp  # noqa: E402
 
 PAGE = b"""# HELP a_total A.
 # TYPE a_total counter
@@ -107,6 +107,17 @@ class NetlinkTest(unittest.TestCase):
                         b'reachd_netlink_overruns_total 2\n')
         self.assertEqual(netlink.netlink_counters(page),
                          {"messages": 5, "overruns": 2, "resyncs": 0})
+
+
+class PassiveTest(unittest.TestCase):
+    def test_the_difference_pairs_the_rounds(self):
+        rows = [{"a": {"ns_p10": a}, "b": {"ns_p10": b}}
+                for a, b in ((1000, 900), (3000, 2880), (1500, 1000))]
+        self.assertEqual(passive.more_per_packet(rows, "a", "b"), 120)
+
+    def test_the_cheapest_turn_counts(self):
+        turns = [{"ns_p10": 5, "rate": 1}, {"ns_p10": 4, "rate": 2}, {"ns_p10": 9, "rate": 3}]
+        self.assertEqual(passive.cheapest(turns), turns[1])
 
 
 class TcpTest(unittest.TestCase):

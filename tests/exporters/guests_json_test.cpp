@@ -35,6 +35,13 @@ TEST_CASE("an address has a state only where it is probed") {
     CHECK(guests[1]["state"] == "unknown");
 }
 
+TEST_CASE("a port that lost its bridge is in none") {
+    Snapshot snapshot = test::sample_snapshot();
+    CHECK(json::parse(guests_json(snapshot))["guests"][0]["bridge"] == "br0");
+    snapshot.guests[0].bridge = IfIndex::any;
+    CHECK(json::parse(guests_json(snapshot))["guests"][0]["bridge"].is_null());
+}
+
 TEST_CASE("names that a guest chose cannot break the answer") {
     Snapshot snapshot;
     auto& guest = snapshot.guests.emplace_back();

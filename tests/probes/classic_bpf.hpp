@@ -22,6 +22,9 @@ class BpfMachine {
   public:
     explicit BpfMachine(ByteView frame) : frame_(frame) {}
 
+    /// PACKET_HOST, PACKET_OUTGOING, … of <linux/if_packet.h>.
+    std::uint32_t packet_type = 0;
+
     BpfVerdict run(std::span<const sock_filter> program) {
         BpfVerdict verdict;
         for (std::size_t at = 0; !failed_; ++at) {
@@ -55,6 +58,9 @@ class BpfMachine {
     /// A place beyond all packets means what the kernel knows of this one.
     std::uint32_t load_word(std::uint32_t at) {
         constexpr std::size_t ether_type_at = 12;
+        if (at == static_cast<std::uint32_t>(SKF_AD_OFF + SKF_AD_PKTTYPE)) {
+            return packet_type;
+        }
         const bool is_protocol = at == static_cast<std::uint32_t>(SKF_AD_OFF + SKF_AD_PROTOCOL);
         return is_protocol ? load(ether_type_at, 2) : load(at, 4);
     }

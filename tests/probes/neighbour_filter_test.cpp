@@ -125,6 +125,14 @@ TEST_CASE("neighbour filter: cut short anywhere, a frame passes or not, and noth
     }
 }
 
+TEST_CASE("neighbour filter: of a macvtap only what goes out") {
+    const Bytes frame = arp_frame();
+    test::BpfMachine machine(frame);
+    CHECK(machine.run(neighbour_filter(GuestSide::outgoing)).bytes == 0);
+    machine.packet_type = 4;  // PACKET_OUTGOING
+    CHECK(machine.run(neighbour_filter(GuestSide::outgoing)).bytes >= frame.size());
+}
+
 TEST_CASE("neighbour filter: giants are dropped") {
     Bytes frame = arp_frame();
     frame.resize(neighbour_frame_bytes_max);

@@ -165,7 +165,7 @@ def each_family_of_metrics_is_there(lab):
     reasons = scrape.label_values("reachd_probes_skipped_total", "reason")
     assert reasons == ["busy", "rate_limit", "throttle"], reasons
     reasons = scrape.label_values("reachd_probe_samples_discarded_total", "reason", probe="icmp")
-    assert reasons == ["clock_step", "starved"], reasons
+    assert reasons == ["ambiguous", "clock_step", "starved"], reasons
     edges = scrape.label_values("reachd_probe_rtt_seconds_bucket", "le", peer="p4")
     assert sorted(float(edge) for edge in edges) == RTT_EDGES + [float("inf")], edges
     assert "1.0" in edges, "le is canonical"
