@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include "agent/agent.hpp"
+#include "agent/guest_address_rules.hpp"
+#include "agent/guest_entries.hpp"
 
 namespace reachd {
 namespace {
@@ -15,26 +17,12 @@ constexpr std::string_view guest_port_failed_message = "7c1f0c52a3d84a3f8be5e7c3
 /// Guests can change as often as they like; their peers follow at this pace.
 constexpr Duration guests_interval = std::chrono::milliseconds(100);
 
-/// fe80:: and the modified EUI-64 of this MAC (RFC 4291, appendix A). Need not be an address of the
-/// host: the neighbour answers to the link-layer address of the question.
-IpAddress link_local_of(const MacAddress& mac) {
-    const auto& m = mac.bytes();
-    return IpAddress::v6({0xfe,
-                          0x80,
-                          0,
-                          0,
-                          0,
-                          0,
-                          0,
-                          0,
-                          static_cast<std::uint8_t>(m[0] ^ 0x02U),
-                          m[1],
-                          m[2],
-                          0xff,
-                          0xfe,
-                          m[3],
-                          m[4],
-                          m[5]});
+std::shared_ptr<const PeerIdentity> identity_of(const GuestTarget& target) {
+    return std::make_shared<const PeerIdentity>(
+        target.name,
+        target.address_text,
+        PeerKind::guest,
+        PeerDetails{{}, target.device, {}, target.bridge_name, target.vm});
 }
 
 }  // namespace
@@ -74,13 +62,12 @@ void Agent::handle(const NeighbourHeard& event, const Instant& now) {
 /// It may be about to check whether its address is in use: at once, since the table's own word
 /// reaches the peers only with their next update.
 void Agent::leave_alone(IfIndex port, const MacAddress& mac, MonoTime now) {
-    constexpr Duration patience = std::chrono::seconds(10);
     for (auto guest = guest_peers_.lower_bound({port, {}, {}});
          guest != guest_peers_.end() && guest->first.port == port;
          ++guest) {
         if (guest->first.mac == mac) {
             PeerExtras& extras = *peers_[guest->second.peer].extras;
-            extras.neighbour_from = std::max(extras.neighbour_from, now + patience);
+            extras.neighbour_from = std::max(extras.neighbour_from, now + guest_claim_time);
         }
     }
 }
@@ -241,7 +228,7 @@ void Agent::aim_at_guest(Peer& peer, const GuestTarget& target) const {
         target.port_mac->is_group()) {
         return;
     }
-    IpAddress sender = link_local_of(*target.port_mac);
+    IpAddress sender = link_local_address(*target.port_mac);
     if (target.address.family() == Family::ipv4) {
         sender = config_.arp.sender.value_or(IpAddress{});
     }
@@ -267,11 +254,7 @@ void Agent::add_guest(const GuestTarget& target, const Instant& now) {
         return;
     }
     Peer peer;
-    peer.identity = std::make_shared<const PeerIdentity>(
-        target.name,
-        target.address_text,
-        PeerKind::guest,
-        PeerDetails{{}, target.device, {}, target.bridge_name, target.vm});
+    peer.identity = identity_of(target);
     aim_at_guest(peer, target);
     const auto id = add_peer(std::move(peer), config_.icmp, guest_probes(target), now);
     guest_peers_.emplace(GuestKey{target.port, target.address, target.mac}, GuestPeer{target, id});
@@ -283,11 +266,7 @@ void Agent::update_guest(GuestPeer& guest, const GuestTarget& target, const Inst
     const PeerDetails& details = peer.identity->details();
     if (details.device != target.device || details.bridge != target.bridge_name ||
         details.vm != target.vm) {
-        peer.identity = std::make_shared<const PeerIdentity>(
-            target.name,
-            target.address_text,
-            PeerKind::guest,
-            PeerDetails{{}, target.device, {}, target.bridge_name, target.vm});
+        peer.identity = identity_of(target);
     }
     aim_at_guest(peer, target);
     set_echo_options(peer, config_.icmp);

@@ -75,6 +75,13 @@ std::uint32_t number_of(const IpAddress& ipv4) {
 
 }  // namespace
 
+IpAddress link_local_address(const MacAddress& mac) {
+    std::array<std::uint8_t, 16> bytes{0xfe, 0x80};
+    const auto identifier = modified_eui64(mac);
+    std::copy(identifier.begin(), identifier.end(), bytes.begin() + identifier_bytes);
+    return IpAddress::v6(bytes);
+}
+
 bool is_host_unicast(const IpAddress& address) {
     if (address.is_unspecified() || address.is_loopback() || address.is_multicast() ||
         is_mapped_ipv4(address)) {

@@ -72,4 +72,7 @@ class HostAddresses {
     std::unordered_map<IfIndex, std::vector<InterfaceAddress>> by_device_;
 };
 
+/// fe80:: and the modified EUI-64 of this MAC (RFC 4291, appendix A), without scope.
+IpAddress link_local_address(const MacAddress& mac);
+
 }  // namespace reachd

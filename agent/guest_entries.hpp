@@ -28,6 +28,8 @@ inline constexpr Duration guest_settle_time = std::chrono::seconds(2);
 /// whether its address is free. A host that probes for its address gives it up when it sees another
 /// probe for it (RFC 5227, section 2.1.1); its own probing takes 9 s at most (section 1.1).
 inline constexpr Duration guest_claim_time = std::chrono::seconds(10);
+/// Between two looks for room behind one port.
+inline constexpr Duration guest_room_pause = std::chrono::milliseconds(100);
 
 struct KnownAddress {
     IpAddress address;       ///< without scope

@@ -14,9 +14,6 @@ namespace {
 constexpr std::string_view ports_refused_message = "0c6f5b9e4a1d4e8f8b7a3d2c915e604f";
 constexpr std::string_view mac_refused_message = "7e2b8c4d90f14a6db5c3e1f8a6724d09";
 
-/// Between two looks for room behind one port.
-constexpr Duration room_pause = std::chrono::milliseconds(100);
-
 std::uint64_t mixed(std::uint64_t value) {
     value = (value ^ (value >> 30U)) * 0xbf58476d1ce4e5b9U;
     return value ^ (value >> 27U);
@@ -303,7 +300,7 @@ bool GuestTable::make_room_for_mac(KnownPort& port, Evidence evidence, MonoTime 
         return false;
     }
     if (!configured) {
-        port.crowded_until = now + room_pause;
+        port.crowded_until = now + guest_room_pause;
     }
     const auto rank = [](const KnownMac& mac) {
         return std::pair(!mac.addresses.empty(), mac.last_heard);

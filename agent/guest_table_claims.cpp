@@ -15,9 +15,6 @@ namespace {
 constexpr std::string_view claim_refused_message = "b95f3c7a26e84d0e9a1c4b8d7f60e253";
 constexpr std::string_view address_taken_message = "2f8d6e1b4c9a4703a5e7d0c3b1f49a86";
 
-/// Between two looks for room behind one port.
-constexpr Duration room_pause = std::chrono::milliseconds(100);
-
 /// A guest that checks its address again and again moves the time of its probing in steps.
 constexpr Duration hold_step = std::chrono::seconds(1);
 
@@ -343,7 +340,7 @@ bool GuestTable::make_room_for_address(KnownPort& port, const MacAddress& mac, M
     if (now < port.crowded_until) {
         return false;
     }
-    port.crowded_until = now + room_pause;
+    port.crowded_until = now + guest_room_pause;
     for (auto& [whose, known] : port.macs) {
         for (const KnownAddress& address : known.addresses) {
             if (may_go(whose, known, address)) {

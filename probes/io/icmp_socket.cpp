@@ -22,6 +22,7 @@
 #include "common/io/system_clock.hpp"
 #include "common/prefetch.hpp"
 #include "probes/io/icmp_filter.hpp"
+#include "probes/io/socket_address.hpp"
 
 namespace reachd {
 namespace {
@@ -35,38 +36,6 @@ constexpr std::size_t packet_bytes_min = 256;
 /// What a small packet costs of the receive buffer: its sk_buff and its data, rounded up.
 constexpr std::size_t packet_cost_max = 2304;
 constexpr std::size_t error_quote_max = 600;
-
-using SocketAddress = sockaddr_in6;  // the larger of the two; sockaddr_in is read by its family
-
-SocketAddress to_socket_address(const IpAddress& address) {
-    SocketAddress out{};
-    if (address.family() == Family::ipv4) {
-        auto* v4 = reinterpret_cast<sockaddr_in*>(&out);
-        v4->sin_family = AF_INET;
-        std::memcpy(&v4->sin_addr, address.bytes().data(), 4);
-        return out;
-    }
-    out.sin6_family = AF_INET6;
-    out.sin6_scope_id = static_cast<std::uint32_t>(address.scope());
-    std::memcpy(&out.sin6_addr, address.bytes().data(), 16);
-    return out;
-}
-
-IpAddress from_socket_address(const SocketAddress& address) {
-    if (address.sin6_family == AF_INET) {
-        const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address);
-        std::array<std::uint8_t, 4> bytes{};
-        std::memcpy(bytes.data(), &v4->sin_addr, bytes.size());
-        return IpAddress::v4(bytes);
-    }
-    std::array<std::uint8_t, 16> bytes{};
-    std::memcpy(bytes.data(), &address.sin6_addr, bytes.size());
-    return IpAddress::v6(bytes, IfIndex{address.sin6_scope_id});
-}
-
-socklen_t socket_address_bytes(Family family) {
-    return family == Family::ipv4 ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
-}
 
 /// What an errno of a send means. The last group is not about this probe or its path at all.
 std::optional<FailureReason> send_failure(int error) {
@@ -88,7 +57,7 @@ std::optional<FailureReason> send_failure(int error) {
 bool is_local(const IpAddress& address) {
     const int fd =
         socket(address.family() == Family::ipv4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    const SocketAddress name = to_socket_address(address);
+    const SocketAddress name = to_socket_address(address, 0);
     const bool bound = fd >= 0 && bind(fd,
                                        reinterpret_cast<const sockaddr*>(&name),
                                        socket_address_bytes(address.family())) == 0;
@@ -410,7 +379,7 @@ void IcmpSocket::close() {
 void IcmpSocket::State::fill(std::size_t place, const EchoRequest& request) {
     Batch::Slot& slot = requests.slots[place];
     const EchoTarget& target = request.target;
-    slot.address = to_socket_address(target.destination);
+    slot.address = to_socket_address(target.destination, 0);
     const auto bytes = ByteSpan(requests.buffer).subspan(place * requests.bytes_each);
     encode_echo_request(bytes.first(echo_head_bytes), family, request.identifier, request.cookie);
     slot.bytes.iov_len = icmp_header_bytes + target.payload_bytes;

@@ -29,6 +29,12 @@ bool temporary(std::string_view address, const std::vector<std::string_view>& al
 
 }  // namespace
 
+TEST_CASE("the link-local address of a MAC is fe80:: and its modified EUI-64") {
+    const auto mac = MacAddress::parse("fe:54:00:00:00:05");
+    REQUIRE(mac.has_value());
+    CHECK(link_local_address(*mac).to_string() == "fe80::fc54:ff:fe00:5");
+}
+
 TEST_CASE("what can be a host's own address", "[guest_address_rules]") {
     for (const auto text :
          {"10.0.0.1", "1.1.1.1", "169.254.1.1", "240.0.0.1", "fe80::1", "2001:db8::1", "::2"}) {
