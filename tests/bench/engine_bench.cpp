@@ -125,10 +125,13 @@ int run(int count, char** values) {
     ProbeLoop loop(
         context,
         agent,
-        {[](const LookupRequest&) {},
-         [](const DeviceLookup&) {},
-         [](const LogRecord& record) { std::fprintf(stderr, "%s\n", record.message.c_str()); },
-         {}});
+        {.lookup = [](const LookupRequest&) {},
+         .describe_device = [](const DeviceLookup&) {},
+         .identify_guests = [](const GuestLookup&) {},
+         .keep_guests = [](const std::vector<GuestAddressRecord>&) {},
+         .log =
+             [](const LogRecord& record) { std::fprintf(stderr, "%s\n", record.message.c_str()); },
+         .after_turn = {}});
     loop.open({0x4200, 16});
     loop.start();
     const auto run_for = [&](double time) {
