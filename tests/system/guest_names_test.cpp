@@ -85,7 +85,11 @@ class AsNobody {
   public:
     AsNobody() { REQUIRE(seteuid(nobody) == 0); }
 
-    ~AsNobody() { static_cast<void>(seteuid(0)); }
+    ~AsNobody() {
+        if (seteuid(0) != 0) {
+            std::abort();  // all that follows would be somebody else's
+        }
+    }
 
     AsNobody(const AsNobody&) = delete;
     AsNobody& operator=(const AsNobody&) = delete;
