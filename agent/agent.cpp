@@ -113,10 +113,9 @@ void Agent::poll(const Instant& now, Actions& actions) {
     follow_topology(now);
     follow_changes(now);
     follow_guests(now);
+    follow_gateway_ports(now);
+    actions.gateway_ports = gateway_ports_.take_changes();
     actions.guest_ports = guests_.take_ports();
-    for (const IfIndex port : actions.guest_ports.closed) {
-        deaf_ports_.erase(port);
-    }
     actions.guest_lookup = guests_.take_lookup(now.mono);
     actions.guest_records = guests_.take_records(now.mono);
     watch_.take_lookups(actions.device_lookups);
@@ -142,6 +141,7 @@ MonoTime Agent::next_deadline() const {
                      netlink_.next_deadline(),
                      watch_.next_deadline(),
                      guests_deadline(),
+                     gateway_ports_.next_deadline(),
                      names_.next_deadline()});
 }
 
@@ -232,8 +232,9 @@ void Agent::finish_snapshot(Snapshot& snapshot, const Instant& now) const {
     for (const NamedCount& refusal : guests_.refusals()) {
         guest_errors += refusal.count;
     }
-    snapshot.discovery_errors = {
-        {"dns", names_.errors()}, {"gateways", gateways_refused_}, {"guests", guest_errors}};
+    snapshot.discovery_errors = {{"dns", names_.errors()},
+                                 {"gateways", gateways_refused_ + gateway_ports_failed_},
+                                 {"guests", guest_errors}};
     snapshot.reload = reload_;
     snapshot.series_limit = config_.limits.series;
 }

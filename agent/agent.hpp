@@ -54,6 +54,7 @@ class Agent {
     void handle(const NeighbourHeard& event, const Instant& now);
     void handle(const NeighbourOverflowed& event, const Instant& now);
     void handle(const GuestPortFailed& event, const Instant& now);
+    void handle(const GatewayPortFailed& event, const Instant& now);
     void handle(GuestsIdentified event, const Instant& now);
     void handle(const GuestsRestored& event, const Instant& now);
     void handle(const ReceiveOverflowed& event, const Instant& now);
@@ -101,6 +102,9 @@ class Agent {
     /// For the run-time file at the end of a run.
     std::vector<GuestAddressRecord> guest_records() const { return guests_.records(); }
 
+    /// Answers to probes of this kind may be there to be read.
+    bool awaits(ProbeKind kind) const { return engine_.in_flight(kind) > 0; }
+
     std::size_t peer_count() const { return peers_.size(); }
 
     /// The largest payload any peer is sent, bytes.
@@ -133,6 +137,19 @@ class Agent {
     struct GuestPeer {
         GuestTarget target;
         std::uint32_t peer = 0;
+        std::uint64_t serial = 0;  ///< in the order of discovery
+    };
+
+    using GuestPeers = std::map<GuestKey, GuestPeer>;
+
+    /// Those behind one port, for walking over.
+    struct GuestsOnPort {
+        GuestPeers::iterator first;
+        GuestPeers::iterator last;
+
+        GuestPeers::iterator begin() const { return first; }
+
+        GuestPeers::iterator end() const { return last; }
     };
 
     struct GatewayPeer {
@@ -185,10 +202,19 @@ class Agent {
     void follow_gateways(const Instant& now);
     void count_refused(const Gateway& gateway);
     void add_gateway(const Gateway& gateway, const Instant& now);
+    void aim_at_gateway(const GatewayPeer& gateway);
+    void want_gateway_ports();
+    void follow_gateway_ports(const Instant& now);
+    bool is_asked_by_arp(const Peer& gateway) const;
+    std::vector<ProbeSpec> gateway_probes(const Peer& gateway) const;
+    void follow_gateway_probes(const Instant& now);
+    void on_gateway_heard(const NeighbourHeard& event, const Instant& now);
+    void on_gateway_overflow(const NeighbourOverflowed& event);
 
     void follow_guests(const Instant& now);
     MonoTime guests_deadline() const;
     void follow_guests_anew();
+    GuestsOnPort guests_on(IfIndex port);
     void leave_alone(IfIndex port, const MacAddress& mac, MonoTime now);
     void apply_guests(const std::vector<GuestTarget>& targets, bool anew, const Instant& now);
     void remove_guests_not_in(const std::map<GuestKey, const GuestTarget*>& wanted);
@@ -197,7 +223,9 @@ class Agent {
     void aim_at_guest(Peer& peer, const GuestTarget& target) const;
     std::vector<ProbeSpec> guest_probes(const GuestTarget& target) const;
     std::set<std::string> series_of_others() const;
-    void refuse_guest(const GuestTarget& target);
+    bool has_room_for_guest() const;
+    void evict_guests(std::size_t others);
+    void count_refused(const GuestTarget& target);
     void snapshot_guests(Snapshot& snapshot, const Instant& now) const;
 
     void begin_snapshot(SnapshotDraft& draft) const;
@@ -239,10 +267,14 @@ class Agent {
     std::vector<GatewayPeer> gateways_;
     /// Those that limits.peers leaves no room for now.
     std::vector<Gateway> refused_gateways_;
+    ListenedPorts gateway_ports_;
+    std::uint64_t gateway_ports_failed_ = 0;
     GuestWatch guests_;
-    std::map<GuestKey, GuestPeer> guest_peers_;
-    std::set<IfIndex> deaf_ports_;          ///< without a socket: nobody can be asked there
-    std::set<std::string> refused_guests_;  ///< "name address", each counted once
+    GuestPeers guest_peers_;
+    std::uint64_t next_guest_serial_ = 0;
+    /// Those that the limits leave no room for now: some of GuestTable::addresses_max.
+    std::set<GuestKey> refused_guests_;
+    bool guests_refused_logged_ = false;
     std::uint64_t guests_refused_ = 0;
     std::uint64_t guest_ports_failed_ = 0;
     bool guests_followed_ = false;

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <string_view>
+#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
@@ -12,7 +14,6 @@ namespace {
 
 /// systemd's MESSAGE_ID, never to be changed.
 constexpr std::string_view guests_refused_message = "d3c2f4c8b6f24e0f9e0ce35d2a9b7714";
-constexpr std::string_view guest_port_failed_message = "7c1f0c52a3d84a3f8be5e7c3a1d90b26";
 
 /// Guests can change as often as they like; their peers follow at this pace.
 constexpr Duration guests_interval = std::chrono::milliseconds(100);
@@ -27,75 +28,60 @@ std::shared_ptr<const PeerIdentity> identity_of(const GuestTarget& target) {
 
 }  // namespace
 
+Agent::GuestsOnPort Agent::guests_on(IfIndex port) {
+    const auto after = static_cast<IfIndex>(static_cast<std::uint32_t>(port) + 1);
+    return {guest_peers_.lower_bound({port, {}, {}}), guest_peers_.lower_bound({after, {}, {}})};
+}
+
 void Agent::handle(const NeighbourHeard& event, const Instant& now) {
+    if (is_for_gateways(event.use)) {
+        return on_gateway_heard(event, now);
+    }
     const NeighbourFrame& frame = event.frame;
     guests_.on_frame(event.port, frame, now);
     if (frame.is_probe() || frame.kind == NeighbourFrame::Kind::dhcp_request) {
         leave_alone(event.port, frame.mac, now.mono);
     }
-    const bool answer = frame.kind == NeighbourFrame::Kind::arp_reply ||
-                        (frame.kind == NeighbourFrame::Kind::advertisement && frame.solicited);
-    if (!answer) {
-        return;
-    }
-    IpAddress address = frame.address;
-    const auto begin = guest_peers_.lower_bound({event.port, {}, {}});
-    for (auto guest = begin; guest != guest_peers_.end() && guest->first.port == event.port;
-         ++guest) {
-        address.set_scope(guest->first.address.scope());
-        if (guest->first.address != address || guest->first.mac != frame.mac) {
+    for (const auto& [key, guest] : guests_on(event.port)) {
+        const auto& asked = peers_[guest.peer].extras->neighbour;
+        // What answers a question of the host itself comes to the same MAC, if the bridge has it.
+        if (key.mac != frame.mac || !asked || !is_answer_to(*asked, frame)) {
             continue;
         }
-        const Peer& peer = peers_[guest->second.peer];
-        const std::uint32_t session = peers_.session_of(guest->second.peer, ProbeKind::arp);
-        // What answers a question of the host itself comes to the same MAC, if the bridge has it.
-        if (session == no_session || !peer.extras->neighbour || frame.vlan != 0 ||
-            frame.frame_destination != peer.extras->neighbour->sender_mac ||
-            frame.target != peer.extras->neighbour->sender) {
-            return;
+        const std::uint32_t session = peers_.session_of(guest.peer, ProbeKind::arp);
+        if (session != no_session) {
+            engine_.on_unnumbered_answer(session, event.received, now);
+            guests_.on_seen(guest.target, now);
         }
-        engine_.on_unnumbered_answer(session, event.received, now);
-        return guests_.on_seen(guest->second.target, now);
+        return;
     }
 }
 
 /// It may be about to check whether its address is in use: at once, since the table's own word
 /// reaches the peers only with their next update.
 void Agent::leave_alone(IfIndex port, const MacAddress& mac, MonoTime now) {
-    for (auto guest = guest_peers_.lower_bound({port, {}, {}});
-         guest != guest_peers_.end() && guest->first.port == port;
-         ++guest) {
-        if (guest->first.mac == mac) {
-            PeerExtras& extras = *peers_[guest->second.peer].extras;
+    for (const auto& [key, guest] : guests_on(port)) {
+        if (key.mac == mac) {
+            PeerExtras& extras = *peers_[guest.peer].extras;
             extras.neighbour_from = std::max(extras.neighbour_from, now + guest_claim_time);
         }
     }
 }
 
 void Agent::handle(const NeighbourOverflowed& event, const Instant&) {
-    for (auto guest = guest_peers_.lower_bound({event.port, {}, {}});
-         guest != guest_peers_.end() && guest->first.port == event.port;
-         ++guest) {
-        const auto session = peers_.session_of(guest->second.peer, ProbeKind::arp);
+    if (is_for_gateways(event.use)) {
+        return on_gateway_overflow(event);
+    }
+    for (const auto& [key, guest] : guests_on(event.port)) {
+        const auto session = peers_.session_of(guest.peer, ProbeKind::arp);
         if (session != no_session) {
             engine_.on_receive_overflow_of(session);
         }
     }
 }
 
-void Agent::handle(const GuestPortFailed& event, const Instant&) {
-    deaf_ports_.insert(event.port);
-    follow_guests_anew();
-    if (++guest_ports_failed_ > 1) {
-        return;
-    }
-    const auto device = netlink_.topology().name_of(event.port);
-    logs_.push_back({LogLevel::warning,
-                     fmt::format("guests behind {} cannot be asked by ARP: {}",
-                                 device.empty() ? "a port that is gone" : device,
-                                 event.reason),
-                     guest_port_failed_message,
-                     {}});
+void Agent::handle(const GuestPortFailed& event, const Instant& now) {
+    guest_ports_failed_ += guests_.on_port_failed(event.port, event.reason, now.mono) ? 1U : 0U;
 }
 
 void Agent::handle(GuestsIdentified event, const Instant& now) {
@@ -112,7 +98,10 @@ void Agent::follow_guests(const Instant& now) {
     }
     guests_.advance(netlink_.topology(), netlink_.take_fdb_news(), now);
     guests_.take_logs(now.mono, logs_);
-    if (now.mono < next_guests_) {
+    if (!refused_guests_.empty() && has_room_for_guest()) {
+        guests_followed_ = false;
+    }
+    if (now.mono < next_guests_ && !guests_.lost_ports()) {
         return;
     }
     if (!guests_followed_) {
@@ -164,17 +153,20 @@ void Agent::apply_guests(const std::vector<GuestTarget>& targets, bool anew, con
         wanted.emplace(key, &target);
     }
     remove_guests_not_in(wanted);
+    const auto refused_before = std::exchange(refused_guests_, {});
     for (const auto& [key, target] : wanted) {
         const auto known = guest_peers_.find(key);
         if (known != guest_peers_.end()) {
             if (anew || known->second.target != *target) {
                 update_guest(known->second, *target, now);
             }
-        } else if (guest_peers_.size() < config_.limits.guests &&
-                   peers_.size() < config_.limits.peers) {
+        } else if (has_room_for_guest()) {
             add_guest(*target, now);
         } else {
-            refuse_guest(*target);
+            refused_guests_.insert(key);
+            if (!refused_before.contains(key)) {
+                count_refused(*target);
+            }
         }
     }
 }
@@ -194,37 +186,72 @@ void Agent::remove_guests_not_in(const std::map<GuestKey, const GuestTarget*>& w
     });
 }
 
-/// Each once, however often the guests are looked at while there is no room for it.
-void Agent::refuse_guest(const GuestTarget& target) {
-    constexpr std::size_t remembered_max = 4096;
-    if (refused_guests_.size() >= remembered_max ||
-        !refused_guests_.insert(target.name + ' ' + target.address_text).second) {
+bool Agent::has_room_for_guest() const {
+    return guest_peers_.size() < config_.limits.guests && peers_.size() < config_.limits.peers;
+}
+
+/// The operator's own peers come first, then gateways, of which `others` are to find room; of the
+/// guests those that were found last go first.
+void Agent::evict_guests(std::size_t others) {
+    const auto excess = [](std::size_t size, std::size_t limit) {
+        return size > limit ? size - limit : std::size_t{0};
+    };
+    const std::size_t count =
+        std::min(guest_peers_.size(),
+                 std::max(excess(guest_peers_.size(), config_.limits.guests),
+                          excess(peers_.size() + others, config_.limits.peers)));
+    if (count == 0) {
         return;
     }
-    if (guests_refused_++ == 0) {
-        logs_.push_back({LogLevel::warning,
-                         fmt::format("guest {} ({}) is not probed: limits.guests ({}) or "
-                                     "limits.peers ({}) is reached",
-                                     target.name,
-                                     target.address_text,
-                                     config_.limits.guests,
-                                     config_.limits.peers),
-                         guests_refused_message,
-                         {}});
+    std::vector<GuestPeers::iterator> latest;
+    for (auto guest = guest_peers_.begin(); guest != guest_peers_.end(); ++guest) {
+        latest.push_back(guest);
     }
+    std::sort(latest.begin(), latest.end(), [](const auto& a, const auto& b) {
+        return a->second.serial > b->second.serial;
+    });
+    latest.resize(count);
+    for (const auto& guest : latest) {
+        remove_peer(guest->second.peer);
+        guest_peers_.erase(guest);
+    }
+    guests_refused_logged_ = false;
+    follow_guests_anew();  // who has to go is refused from now on
+}
+
+/// Each time that it comes to be refused, however often the guests are looked at meanwhile.
+void Agent::count_refused(const GuestTarget& target) {
+    ++guests_refused_;
+    if (std::exchange(guests_refused_logged_, true)) {
+        return;
+    }
+    logs_.push_back({LogLevel::warning,
+                     fmt::format("guest {} ({}) is not probed: limits.guests ({}) or "
+                                 "limits.peers ({}) is reached",
+                                 target.name,
+                                 target.address_text,
+                                 config_.limits.guests,
+                                 config_.limits.peers),
+                     guests_refused_message,
+                     {}});
 }
 
 /// A port that left its bridge would still carry a question to its guest, and an answer back; the
-/// guest is cut off all the same, and not asked.
+/// guest is cut off all the same, and not asked. Nor is one while its link is down: it may be up by
+/// then, and its guest check its address.
 void Agent::aim_at_guest(Peer& peer, const GuestTarget& target) const {
     peer.target.destination = target.address;
     peer.target.device = target.host_device;
+    if (target.address.is_link_local_v6() && target.host_device != IfIndex::any) {
+        // The zone in its name is of the port; a socket bound to one device refuses another's zone.
+        peer.target.destination.set_scope(target.host_device);
+    }
     if (!peer.extras) {
         peer.extras = std::make_unique<PeerExtras>();
     }
     peer.extras->neighbour_from = target.probe_from;
     peer.extras->neighbour.reset();
-    if (!target.attached || !target.port_mac || target.port_mac->is_zero() ||
+    if (!target.attached || !target.up || !target.port_mac || target.port_mac->is_zero() ||
         target.port_mac->is_group()) {
         return;
     }
@@ -241,7 +268,7 @@ std::vector<Agent::ProbeSpec> Agent::guest_probes(const GuestTarget& target) con
     if (target.host_device != IfIndex::any) {
         probes = ip_probes(PeerKind::guest, config_.icmp, config_.tcp);
     }
-    if (config_.arp.enabled && !deaf_ports_.contains(target.port)) {
+    if (config_.arp.enabled && target.listened) {
         probes.push_back(
             {{ProbeKind::arp, PeerKind::guest, config_.arp.interval, config_.arp.timeout}});
     }
@@ -257,8 +284,8 @@ void Agent::add_guest(const GuestTarget& target, const Instant& now) {
     peer.identity = identity_of(target);
     aim_at_guest(peer, target);
     const auto id = add_peer(std::move(peer), config_.icmp, guest_probes(target), now);
-    guest_peers_.emplace(GuestKey{target.port, target.address, target.mac}, GuestPeer{target, id});
-    refused_guests_.erase(target.name + ' ' + target.address_text);
+    guest_peers_.emplace(GuestKey{target.port, target.address, target.mac},
+                         GuestPeer{target, id, next_guest_serial_++});
 }
 
 void Agent::update_guest(GuestPeer& guest, const GuestTarget& target, const Instant& now) {
@@ -279,18 +306,27 @@ void Agent::snapshot_guests(Snapshot& snapshot, const Instant& now) const {
     if (snapshot.guests.empty()) {
         return;
     }
-    std::map<std::string, std::uint32_t> places;  // by device and address
+    std::vector<std::tuple<std::string_view, std::string_view, std::uint32_t>> places;
     for (std::uint32_t place = 0; place < snapshot.peers.size(); ++place) {
         const PeerIdentity& identity = *snapshot.peers[place].identity;
         if (identity.kind() == PeerKind::guest) {
-            places.emplace(identity.details().device + ' ' + identity.address(), place);
+            places.emplace_back(identity.details().device, identity.address(), place);
         }
     }
+    std::sort(places.begin(), places.end());
     for (GuestSnapshot& guest : snapshot.guests) {
         for (GuestAddressSnapshot& address : guest.addresses) {
-            const auto found = places.find(guest.device + ' ' + address.address);
-            if (found != places.end()) {
-                address.peer = found->second;
+            if (address.vlan != 0) {
+                continue;  // its namesake outside the guest's own VLANs is the one that is asked
+            }
+            const std::pair<std::string_view, std::string_view> key(guest.device, address.address);
+            const auto found = std::lower_bound(
+                places.begin(), places.end(), key, [](const auto& each, const auto& wanted) {
+                    return std::pair(std::get<0>(each), std::get<1>(each)) < wanted;
+                });
+            if (found != places.end() && std::get<0>(*found) == key.first &&
+                std::get<1>(*found) == key.second) {
+                address.peer = std::get<2>(*found);
             }
         }
     }

@@ -275,6 +275,7 @@ void Agent::handle(ConfigLoaded event, const Instant& now) {
     config_ = std::move(config);
     engine_.set_probes_per_second(config_.limits.probes_per_second);
     apply_peers(configured, now);
+    evict_guests(0);
     while (!gateways_.empty() &&
            (!config_.discover_gateways || peers_.size() > config_.limits.peers)) {
         remove_peer(gateways_.back().peer);
@@ -282,7 +283,7 @@ void Agent::handle(ConfigLoaded event, const Instant& now) {
     }
     for (const GatewayPeer& each : gateways_) {
         set_echo_options(peers_[each.peer], config_.icmp);
-        set_probes(each.peer, ip_probes(PeerKind::gateway, config_.icmp, config_.tcp), now);
+        set_probes(each.peer, gateway_probes(peers_[each.peer]), now);
     }
     topology_followed_ = false;
     guests_.configure(config_, now);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "agent/agent.hpp"
+#include "agent/gateway_aim.hpp"
 #include "common/prefetch.hpp"
 
 namespace reachd {
@@ -126,8 +127,8 @@ void Agent::handle(const PacketRejected& event, const Instant&) {
     ignore(reason_of(event.flaw));
 }
 
-void Agent::handle(const ReceiveOverflowed&, const Instant& now) {
-    engine_.on_receive_overflow(now);
+void Agent::handle(const ReceiveOverflowed&, const Instant&) {
+    engine_.on_receive_overflow(ProbeKind::icmp);
 }
 
 Agent::Ignored Agent::reason_of(PacketFlaw flaw) {
@@ -194,7 +195,11 @@ void Agent::order_neighbour(const Peer& peer,
     if (now.mono < peer.extras->neighbour_from) {
         return engine_.on_skipped(order, SkipReason::busy);  // it checks its address anew
     }
-    actions.neighbour_requests.push_back({order, *peer.extras->neighbour});
+    NeighbourTarget target = *peer.extras->neighbour;
+    if (is_for_gateways(target.use)) {
+        target.mac = known_mac(netlink_.topology(), target);
+    }
+    actions.neighbour_requests.push_back({order, target});
 }
 
 void Agent::handle(const TcpEnded& event, const Instant& now) {
@@ -287,10 +292,12 @@ std::string Agent::failures_text(const Peer& peer) const {
 
 void Agent::log_verdict(const Peer& peer, std::optional<bool> before) {
     const bool up = *peer.up;
-    if (up && !before.has_value()) {
-        return;  // ten thousand healthy peers at start are no news
-    }
     const PeerIdentity& identity = *peer.identity;
+    if (!before.has_value() && (up || identity.kind() == PeerKind::guest)) {
+        // Ten thousand healthy peers at start are no news, nor is an address that a guest may have
+        // made up: it never answered.
+        return;
+    }
     const std::string who = identity.name() == identity.address() || identity.address().empty()
                                 ? identity.name()
                                 : fmt::format("{} ({})", identity.name(), identity.address());

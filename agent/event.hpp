@@ -9,6 +9,7 @@
 
 #include "agent/config.hpp"
 #include "agent/guest_watch.hpp"
+#include "agent/listened_ports.hpp"
 #include "agent/name_resolution.hpp"
 #include "agent/netlink_sync.hpp"
 #include "agent/topology_watch.hpp"
@@ -87,20 +88,28 @@ struct NeighbourStamped {
     WallTime stamp;
 };
 
-/// Came in on the port of a guest.
+/// Came in on the port of a guest, or on the device that leads to a gateway.
 struct NeighbourHeard {
     IfIndex port = IfIndex::any;
     NeighbourFrame frame;
     std::optional<WallTime> received{};
+    PortUse use = PortUse::guest;
 };
 
 struct NeighbourOverflowed {
     IfIndex port = IfIndex::any;
+    PortUse use = PortUse::guest;
 };
 
 /// This port cannot be listened on; it may be gone by now.
 struct GuestPortFailed {
     IfIndex port = IfIndex::any;
+    std::string reason;
+};
+
+/// This device cannot be listened on for answers of gateways.
+struct GatewayPortFailed {
+    NeighbourPort port;
     std::string reason;
 };
 
@@ -155,7 +164,8 @@ struct Actions {
     std::vector<TcpRequest> tcp_requests;
     std::vector<ProbeToken> tcp_abandoned;  ///< nobody waits for these connects any more
     std::vector<NeighbourRequest> neighbour_requests;
-    GuestWatch::Ports guest_ports;  ///< to be closed first, then opened
+    GuestWatch::Ports guest_ports;         ///< to be closed first, then opened
+    ListenedPorts::Changes gateway_ports;  ///< likewise
     std::optional<GuestLookup> guest_lookup;
     std::optional<std::vector<GuestAddressRecord>> guest_records;  ///< for the run-time file
     std::vector<DumpRequest> dumps;
@@ -171,6 +181,7 @@ struct Actions {
         tcp_abandoned.clear();
         neighbour_requests.clear();
         guest_ports = {};
+        gateway_ports = {};
         guest_lookup.reset();
         guest_records.reset();
         dumps.clear();

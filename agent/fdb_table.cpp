@@ -12,16 +12,16 @@ FdbTable::Changed FdbTable::change(const FdbChanged& entry, Teller teller) {
         return {};
     }
     auto& known = node->second;
-    known.fixed = entry.fixed;
-    if (!added && known.port == entry.port) {
+    const bool moved = !added && known.port != entry.port;
+    if (!added && !moved && known.fixed == entry.fixed) {
         return {};
     }
-    Changed changed{added, {}};
+    const Changed changed{added, moved ? std::optional(known.port) : std::nullopt};
     if (!added) {
-        changed.port_before = known.port;
         unchain(*node);
     }
     known.port = entry.port;
+    known.fixed = entry.fixed;
     chain(*node);
     return changed;
 }
@@ -74,10 +74,28 @@ std::vector<FdbChanged> FdbTable::of(IfIndex bridge) const {
     return all;
 }
 
-void FdbTable::tell(const Node& node, bool added) {
-    if (!node.second.fixed && news_.size() < news_max) {
-        news_.push_back({node.second.port, node.first.mac, added});
+std::vector<LearntMac> FdbTable::learnt_behind(IfIndex port) const {
+    std::vector<LearntMac> learnt;
+    const auto first = first_of_port_.find(port);
+    for (const Node* node = first == first_of_port_.end() ? nullptr : first->second;
+         node != nullptr;
+         node = node->second.next) {
+        if (!node->second.fixed) {
+            learnt.push_back({node->first.mac, node->first.vlan});
+        }
     }
+    return learnt;
+}
+
+void FdbTable::tell(const Node& node, bool added) {
+    if (node.second.fixed) {
+        return;
+    }
+    if (news_.news.size() >= news_max) {
+        news_.dropped = true;
+        return;
+    }
+    news_.news.push_back({node.second.port, node.first.mac, node.first.vlan, added});
 }
 
 void FdbTable::chain(Node& node) {

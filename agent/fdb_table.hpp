@@ -21,13 +21,28 @@ namespace reachd {
 struct FdbNews {
     IfIndex port = IfIndex::any;
     MacAddress mac{};
+    std::uint16_t vlan = 0;  ///< 0: none
     bool added = false;
+};
+
+/// News in order. Some were dropped: then only the table itself tells what is where.
+struct FdbNewsBatch {
+    std::vector<FdbNews> news;
+    bool dropped = false;
+};
+
+/// A bridge has learnt the MAC in this VLAN; 0: it knows none.
+struct LearntMac {
+    MacAddress mac{};
+    std::uint16_t vlan = 0;
+
+    friend auto operator<=>(const LearntMac&, const LearntMac&) = default;
 };
 
 class FdbTable {
   public:
-    /// News that wait to be taken: half a full table at once. Further ones are dropped: whoever
-    /// takes them must do without.
+    /// News that wait to be taken: half a full table at once. Further ones are dropped, and that is
+    /// told with the others.
     static constexpr std::size_t news_max = 65'536;
 
     struct Changed {
@@ -66,8 +81,12 @@ class FdbTable {
 
     std::uint64_t refused() const { return entries_.refused(); }
 
-    /// Since the last call, in order; entries that the kernel keeps for itself are left out.
-    [[nodiscard]] std::vector<FdbNews> take_news() { return std::exchange(news_, {}); }
+    /// What bridges learnt behind this port, in no order. Entries that were set by hand are left
+    /// out: they do not tell that anybody is there.
+    std::vector<LearntMac> learnt_behind(IfIndex port) const;
+
+    /// Since the last call; about the same entries. One that is set by hand now is removed.
+    [[nodiscard]] FdbNewsBatch take_news() { return std::exchange(news_, {}); }
 
   private:
     struct Key {
@@ -95,7 +114,7 @@ class FdbTable {
     void tell(const Node& node, bool added);
 
     Table entries_;
-    std::vector<FdbNews> news_;
+    FdbNewsBatch news_;
     std::unordered_map<IfIndex, Node*> first_of_port_;
 };
 

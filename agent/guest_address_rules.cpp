@@ -46,6 +46,8 @@ unsigned bits_of(Family family) {
     return family == Family::ipv4 ? 32U : 128U;
 }
 
+}  // namespace
+
 bool in_prefix(const IpAddress& address, const InterfaceAddress& network) {
     const ByteView a = address.bytes();
     const ByteView b = network.address.bytes();
@@ -60,6 +62,8 @@ bool in_prefix(const IpAddress& address, const InterfaceAddress& network) {
     const unsigned rest = length % 8;
     return rest == 0 || (a[whole] ^ b[whole]) >> (8U - rest) == 0;
 }
+
+namespace {
 
 /// Whether it tells who else is on the link.
 bool tells_network(const InterfaceAddress& network, Family family) {

@@ -75,4 +75,7 @@ class HostAddresses {
 /// fe80:: and the modified EUI-64 of this MAC (RFC 4291, appendix A), without scope.
 IpAddress link_local_address(const MacAddress& mac);
 
+/// Whether the address lies in the network of this one, that of the same family.
+bool in_prefix(const IpAddress& address, const InterfaceAddress& network);
+
 }  // namespace reachd

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,8 @@ inline constexpr Duration guest_settle_time = std::chrono::seconds(2);
 /// whether its address is free. A host that probes for its address gives it up when it sees another
 /// probe for it (RFC 5227, section 2.1.1); its own probing takes 9 s at most (section 1.1).
 inline constexpr Duration guest_claim_time = std::chrono::seconds(10);
+/// Between two looks at what would have gone by now, but has a reason to stay.
+inline constexpr Duration guest_revisit = std::chrono::minutes(1);
 /// Between two looks for room behind one port.
 inline constexpr Duration guest_room_pause = std::chrono::milliseconds(100);
 
@@ -40,7 +43,9 @@ struct KnownAddress {
     LearntBy how = LearntBy::arp;
     WallTime first_seen{};
     WallTime last_seen{};
+    MonoTime since = MonoTime::min();       ///< first heard; min: by an earlier run
     MonoTime heard{};                       ///< last
+    Duration heard_at_age{};                ///< KnownMac::age then
     MonoTime used = MonoTime::min();        ///< last seen in ordinary use
     MonoTime held_until = MonoTime::min();  ///< not to be probed before
     std::string series_name{};              ///< label `peer`; empty: not given out yet
@@ -66,19 +71,66 @@ struct AddressNote {
     MonoTime at{};
 };
 
+/// VLANs in which a bridge has learnt a MAC; 0: it knows none. Of a MAC that is in more than fit,
+/// the further ones count for nothing: it may seem forgotten too early, and is asked all the same.
+class LearntVlans {
+  public:
+    static constexpr std::size_t vlans_max = 4;
+
+    bool empty() const { return count_ == 0; }
+
+    bool contains(std::uint16_t vlan) const {
+        return std::find(vlans_.begin(), vlans_.begin() + count_, vlan) != vlans_.begin() + count_;
+    }
+
+    void insert(std::uint16_t vlan) {
+        if (count_ < vlans_max && !contains(vlan)) {
+            vlans_[count_++] = vlan;
+        }
+    }
+
+    /// False: it was not there.
+    bool erase(std::uint16_t vlan) {
+        const auto end = vlans_.begin() + count_;
+        const auto found = std::find(vlans_.begin(), end, vlan);
+        if (found == end) {
+            return false;
+        }
+        *found = vlans_[--count_];
+        return true;
+    }
+
+    void clear() { count_ = 0; }
+
+    std::span<const std::uint16_t> all() const { return std::span(vlans_).first(count_); }
+
+  private:
+    std::array<std::uint16_t, vlans_max> vlans_{};
+    std::uint8_t count_ = 0;
+};
+
 struct KnownMac {
     static constexpr std::size_t notes_max = 4;
 
-    bool told = false;    ///< by the virtual machine's own configuration
-    bool in_fdb = false;  ///< the bridge learnt it behind this port
-    bool spoke = false;   ///< a frame came from it
+    bool told = false;   ///< by the virtual machine's own configuration
+    bool spoke = false;  ///< a frame came from it
+    LearntVlans learnt;  ///< by the bridge, behind this port
     std::uint64_t serial = 0;
     MonoTime last_heard{};
+    Duration age{};  ///< time in which it was heard; of a silence only the begin counts
     std::optional<MonoTime> left{};  ///< the bridge forgot it then
     std::vector<KnownAddress> addresses{};
     std::array<AddressNote, notes_max> notes{};
 
-    bool is_present() const { return in_fdb || spoke; }
+    bool in_fdb() const { return !learnt.empty(); }
+
+    bool is_present() const { return in_fdb() || spoke; }
+
+    void hear(MonoTime now, Duration silence_max) {
+        age += std::min(now - last_heard, silence_max);
+        last_heard = now;
+        left.reset();
+    }
 
     KnownAddress* find(const IpAddress& address, std::uint16_t vlan) {
         const auto found =

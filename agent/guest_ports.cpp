@@ -292,6 +292,7 @@ std::optional<Vnic> PortFinder::vnic_of(const Link& link) {
     vnic.segment = link.index;
     vnic.mac = link.mac;
     vnic.peer_namespace = link.kind == LinkKind::veth ? link.lower_namespace : -1;
+    vnic.owner_uid = link.owner_uid;
     vnic.up = link.is_up();
     if (!place(link, vnic)) {
         return std::nullopt;

@@ -44,6 +44,7 @@ struct Vnic {
     std::string zone_name;
     std::optional<MacAddress> mac;     ///< of this end, not of the guest
     std::int32_t peer_namespace = -1;  ///< of a veth's other end, as this namespace numbers it
+    std::optional<std::uint32_t> owner_uid{};  ///< of a tap; nothing: nobody's in particular
     bool up = false;
     /// False: macvtap. A frame sent on it goes to the wire, not to the guest.
     bool may_send = true;

@@ -12,14 +12,13 @@ namespace {
 
 /// systemd's MESSAGE_ID, never to be changed.
 constexpr std::string_view ports_refused_message = "0c6f5b9e4a1d4e8f8b7a3d2c915e604f";
-constexpr std::string_view mac_refused_message = "7e2b8c4d90f14a6db5c3e1f8a6724d09";
 
-std::uint64_t mixed(std::uint64_t value) {
+}  // namespace
+
+std::uint64_t GuestTable::KeyHash::mixed(std::uint64_t value) {
     value = (value ^ (value >> 30U)) * 0xbf58476d1ce4e5b9U;
     return value ^ (value >> 27U);
 }
-
-}  // namespace
 
 std::size_t GuestTable::KeyHash::operator()(const MacKey& key) const {
     const auto place = (static_cast<std::uint64_t>(key.segment) << 16U) | key.vlan;
@@ -31,17 +30,24 @@ std::size_t GuestTable::KeyHash::operator()(const ClaimKey& key) const {
     return static_cast<std::size_t>(mixed(mixed(place) ^ key.address.hash()));
 }
 
-GuestTable::GuestTable(GuestDiscoveryConfig config, Duration probe_interval)
-    : config_(std::move(config)),
-      silence_(std::max(silence, 3 * probe_interval)),
-      silence_within_port_(std::max(silence_within_port, 3 * probe_interval)) {}
+GuestTable::GuestTable(GuestDiscoveryConfig config, std::optional<Duration> probe_interval)
+    : config_(std::move(config)) {
+    set_patience(probe_interval);
+}
+
+/// Who is asked seldom is heard of seldom.
+void GuestTable::set_patience(std::optional<Duration> probe_interval) {
+    const Duration thrice = 3 * probe_interval.value_or(Duration{});
+    silence_ = std::max(silence, thrice);
+    silence_within_port_ = std::max(silence_within_port, thrice);
+    replaced_age_ = probe_interval ? std::max(replaced_age, thrice) : address_age;
+}
 
 void GuestTable::configure(GuestDiscoveryConfig config,
-                           Duration probe_interval,
+                           std::optional<Duration> probe_interval,
                            const Instant& now) {
     config_ = std::move(config);
-    silence_ = std::max(silence, 3 * probe_interval);
-    silence_within_port_ = std::max(silence_within_port, 3 * probe_interval);
+    set_patience(probe_interval);
     for (auto& [index, port] : ports_) {
         const std::string* mapped = mapped_name(port);
         if (!port.name.empty() && (mapped == nullptr ? port.named_by_map : *mapped != port.name)) {
@@ -212,7 +218,7 @@ void GuestTable::rebuild_indexes() {
                 continue;
             }
             const KnownMac& other = *ports_.at(owner->second).find(mac);
-            if (std::pair(known.told, known.in_fdb) > std::pair(other.told, other.in_fdb)) {
+            if (std::pair(known.told, known.in_fdb()) > std::pair(other.told, other.in_fdb())) {
                 owner->second = index;
             }
         }
@@ -255,297 +261,6 @@ void GuestTable::rebuild_host_segments() {
 }
 
 // ---------------------------------------------------------------------------------------------
-// MACs
-
-GuestTable::MacKey GuestTable::key_of(const KnownPort& port, const MacAddress& mac) {
-    return {port.vnic.segment, port.vnic.vlan, mac};
-}
-
-bool GuestTable::is_owner(const KnownPort& port, const MacAddress& mac) const {
-    const auto owner = owner_.find(key_of(port, mac));
-    return owner != owner_.end() && owner->second == port.vnic.index;
-}
-
-bool GuestTable::is_silent(MonoTime heard, MonoTime now) const {
-    return now - heard >= silence_;
-}
-
-/// Null: no room. Whose it is, is decided apart.
-KnownMac* GuestTable::add_mac(KnownPort& port,
-                              const MacAddress& mac,
-                              Evidence evidence,
-                              MonoTime now) {
-    if (!make_room_for_mac(port, evidence, now)) {
-        notices_.count(GuestRefusal::mac_limit);
-        return nullptr;
-    }
-    KnownMac& known = port.macs[mac];
-    known.serial = next_serial_++;
-    known.last_heard = now;
-    if (!port.first_mac) {
-        port.first_mac = now;
-    }
-    ++macs_;
-    return &known;
-}
-
-/// What the bridge learns never displaces: a flood of MACs would push out those that matter. Who
-/// speaks displaces a MAC without addresses or a silent one; what is configured, any that is not.
-bool GuestTable::make_room_for_mac(KnownPort& port, Evidence evidence, MonoTime now) {
-    if (port.macs.size() < macs_per_port_max && macs_ < macs_max) {
-        return true;
-    }
-    const bool configured = evidence == Evidence::configuration;
-    if (evidence == Evidence::forwarding_table || (!configured && now < port.crowded_until)) {
-        return false;
-    }
-    if (!configured) {
-        port.crowded_until = now + guest_room_pause;
-    }
-    const auto rank = [](const KnownMac& mac) {
-        return std::pair(!mac.addresses.empty(), mac.last_heard);
-    };
-    auto victim = port.macs.end();
-    for (auto mac = port.macs.begin(); mac != port.macs.end(); ++mac) {
-        const KnownMac& known = mac->second;
-        const bool can_go = !known.told && (configured || known.addresses.empty() ||
-                                            is_silent(known.last_heard, now));
-        if (can_go && (victim == port.macs.end() || rank(known) < rank(victim->second))) {
-            victim = mac;
-        }
-    }
-    if (victim == port.macs.end()) {
-        return false;
-    }
-    erase_mac(port, MacAddress(victim->first));
-    return true;
-}
-
-void GuestTable::erase_mac(KnownPort& port, const MacAddress& mac) {
-    const auto found = port.macs.find(mac);
-    for (const KnownAddress& address : found->second.addresses) {
-        release(port, address);
-    }
-    const auto owner = owner_.find(key_of(port, mac));
-    if (owner != owner_.end() && owner->second == port.vnic.index) {
-        owner_.erase(owner);
-    }
-    port.macs.erase(found);
-    --macs_;
-}
-
-/// `here` is null where the MAC is not known at the port that wants it. That a bridge moved a MAC
-/// is news of the moment; a frame may come from anybody, so it takes only what nobody else holds.
-bool GuestTable::may_take(const KnownMac* here,
-                          const KnownMac& there,
-                          Evidence evidence,
-                          MonoTime now) const {
-    const bool told_here = here != nullptr && here->told;
-    if (there.told) {
-        return told_here && (evidence == Evidence::forwarding_table ||
-                             (evidence == Evidence::frame && !there.is_present()));
-    }
-    if (told_here || evidence == Evidence::configuration) {
-        return true;
-    }
-    // Any guest can make the bridge believe that another's MAC is its own. Whoever really moved
-    // answers no more where it was, and it is asked there directly.
-    if (evidence == Evidence::forwarding_table || (here != nullptr && here->in_fdb)) {
-        return there.addresses.empty() || now - there.last_heard >= silence_within_port_;
-    }
-    return !there.in_fdb && is_silent(there.last_heard, now);
-}
-
-bool GuestTable::may_own(const KnownPort& port,
-                         const MacAddress& mac,
-                         Evidence evidence,
-                         MonoTime now) {
-    const auto owner = owner_.find(key_of(port, mac));
-    if (owner == owner_.end() || owner->second == port.vnic.index) {
-        return true;
-    }
-    const KnownPort& other = ports_.at(owner->second);
-    const KnownMac* there = other.find(mac);
-    ENSURE(there != nullptr);
-    if (may_take(port.find(mac), *there, evidence, now)) {
-        return true;
-    }
-    refuse_mac(port, other, mac, now);
-    return false;
-}
-
-/// False: it is another port's. The MAC is known here.
-bool GuestTable::own_mac(KnownPort& port, const MacAddress& mac, Evidence evidence, MonoTime now) {
-    if (!may_own(port, mac, evidence, now)) {
-        return false;
-    }
-    const auto [owner, fresh] = owner_.try_emplace(key_of(port, mac), port.vnic.index);
-    if (fresh) {
-        ++macs_revision_;
-    } else if (owner->second != port.vnic.index) {
-        move_mac(ports_.at(owner->second), port, mac, now);
-        ++macs_revision_;
-    }
-    return true;
-}
-
-/// Both ports are of one segment and VLAN, so the claims keep their keys.
-void GuestTable::move_mac(KnownPort& from, KnownPort& to, const MacAddress& mac, MonoTime now) {
-    KnownMac& source = *from.find(mac);
-    std::vector<KnownAddress> moved = std::exchange(source.addresses, {});
-    for (KnownAddress& address : moved) {
-        release(from, address);
-        address.series_name.clear();
-    }
-    owner_[key_of(to, mac)] = to.vnic.index;
-    source.in_fdb = false;
-    source.spoke = false;
-    if (!source.told) {
-        erase_mac(from, mac);
-    }
-    for (KnownAddress& address : moved) {
-        const bool fits = to.find(mac)->addresses.size() < addresses_per_mac_max &&
-                          to.addresses < addresses_per_port_max;
-        if (fits) {
-            insert(to, mac, std::move(address));
-        } else {
-            notices_.count(GuestRefusal::address_limit);
-        }
-    }
-    touch(from, now);
-}
-
-void GuestTable::refuse_mac(const KnownPort& port,
-                            const KnownPort& owner,
-                            const MacAddress& mac,
-                            MonoTime now) {
-    notices_.count(GuestRefusal::mac_elsewhere);
-    if (!notices_.is_news(mixed(mixed(port.vnic.generation) ^ mac.to_number()), now)) {
-        return;
-    }
-    notices_.say({LogLevel::warning,
-                  fmt::format("{} sends from {}, the MAC address of {}: refused",
-                              who(port, now),
-                              mac.to_string(),
-                              who(owner, now)),
-                  mac_refused_message,
-                  {{"REACHD_DEVICE", port.vnic.device}}});
-}
-
-/// Null: it is none of this port's.
-KnownMac* GuestTable::hear_mac(KnownPort& port, const MacAddress& mac, const Instant& now) {
-    if (mac.is_group() || mac.is_zero()) {
-        notices_.count(GuestRefusal::foreign_mac);
-        return nullptr;
-    }
-    KnownMac* known = port.find(mac);
-    const bool fresh = known == nullptr;
-    if (fresh && (!may_own(port, mac, Evidence::frame, now.mono) ||
-                  add_mac(port, mac, Evidence::frame, now.mono) == nullptr)) {
-        return nullptr;
-    }
-    if (!own_mac(port, mac, Evidence::frame, now.mono)) {
-        return nullptr;
-    }
-    known = port.find(mac);
-    const bool came = !std::exchange(known->spoke, true);
-    known->last_heard = now.mono;
-    known->left.reset();
-    if (fresh || came) {
-        apply_restored(port, now);
-        touch(port, now.mono);
-    }
-    return known;
-}
-
-void GuestTable::on_fdb(IfIndex index, const MacAddress& mac, bool added, const Instant& now) {
-    KnownPort* port = find_port(index);
-    if (port == nullptr || mac.is_group() || mac.is_zero()) {
-        return;
-    }
-    KnownMac* known = port->find(mac);
-    if (!added) {
-        if (known == nullptr || !known->in_fdb) {
-            return;
-        }
-        known->in_fdb = false;
-        known->spoke = false;
-        if (known->told) {
-            return;
-        }
-        known->left = now.mono;
-        if (known->addresses.empty()) {
-            erase_mac(*port, mac);
-        }
-        touch(*port, now.mono);
-        return;
-    }
-    if (known == nullptr) {
-        known = add_mac(*port, mac, Evidence::forwarding_table, now.mono);
-    }
-    if (known == nullptr) {
-        return;
-    }
-    const bool repeated = known->in_fdb && is_owner(*port, mac);
-    known->in_fdb = true;
-    known->left.reset();
-    known->last_heard = now.mono;
-    if (!repeated && own_mac(*port, mac, Evidence::forwarding_table, now.mono)) {
-        apply_restored(*port, now);
-        touch(*port, now.mono);
-    }
-}
-
-void GuestTable::set_vm(IfIndex index,
-                        std::uint64_t generation,
-                        GuestIdentity identity,
-                        const Instant& now) {
-    KnownPort* port = find_port(index, generation);
-    if (port == nullptr || (port->identity == identity && has_waited(*port, now.mono))) {
-        return;
-    }
-    for (auto& [mac, known] : port->macs) {
-        const auto& told = identity.macs;
-        if (known.told && std::find(told.begin(), told.end(), mac) == told.end()) {
-            known.told = false;
-            known.left = known.in_fdb ? std::nullopt : std::optional(now.mono);
-        }
-    }
-    for (const MacAddress& mac : identity.macs) {
-        if (mac.is_group() || mac.is_zero()) {
-            continue;
-        }
-        KnownMac* known = port->find(mac);
-        if (known == nullptr) {
-            known = add_mac(*port, mac, Evidence::configuration, now.mono);
-        }
-        if (known != nullptr) {
-            known->told = true;
-            known->left.reset();
-            static_cast<void>(own_mac(*port, mac, Evidence::configuration, now.mono));
-        }
-    }
-    port->identity = std::move(identity);
-    port->identified = now.mono;
-    apply_restored(*port, now);
-    touch(*port, now.mono);
-}
-
-std::vector<MacAddress> GuestTable::macs_of(IfIndex index) const {
-    std::vector<MacAddress> macs;
-    const auto port = ports_.find(index);
-    if (port == ports_.end()) {
-        return macs;
-    }
-    for (const auto& [mac, known] : port->second.macs) {
-        if (is_owner(port->second, mac)) {
-            macs.push_back(mac);
-        }
-    }
-    return macs;
-}
-
-// ---------------------------------------------------------------------------------------------
 // Time
 
 /// Something about the port changed.
@@ -581,14 +296,37 @@ void GuestTable::schedule(KnownPort& port, MonoTime now) {
     port.due = due;
 }
 
-Duration GuestTable::age_of(const KnownAddress& address) {
-    return address.confirmed ? address_age : unconfirmed_age;
+/// A new address of the same kind, in ordinary use, since the silent one was heard last.
+bool GuestTable::is_replaced(const KnownMac& mac, const KnownAddress& address) {
+    return std::any_of(mac.addresses.begin(), mac.addresses.end(), [&](const KnownAddress& other) {
+        return other.confirmed && other.since > address.heard && other.used > address.heard &&
+               other.vlan == address.vlan && other.address.family() == address.address.family() &&
+               is_link_local(other.address) == is_link_local(address.address);
+    });
+}
+
+/// Measured against what tells that it is silent: the clock for an address that only the host's
+/// table names, the guest's own voice for all others.
+bool GuestTable::is_aged(const KnownMac& mac, const KnownAddress& address, MonoTime now) const {
+    const Duration age = address.confirmed ? mac.age - address.heard_at_age : now - address.heard;
+    return age >= age_of(mac, address);
+}
+
+Duration GuestTable::age_of(const KnownMac& mac, const KnownAddress& address) const {
+    if (!address.confirmed) {
+        return unconfirmed_age;
+    }
+    const bool asked = !address.series_name.empty();
+    return asked && is_replaced(mac, address) ? replaced_age_ : address_age;
 }
 
 /// Entries that are heard of move on without a word; they are found still alive when it is time.
 MonoTime GuestTable::due_of(const KnownPort& port, MonoTime now) const {
     MonoTime due = mono_never;
-    const auto consider = [&](MonoTime at) { due = std::min(due, at); };
+    // What stays for the time being, such as that of a silent guest, is looked at now and then.
+    const auto consider = [&](MonoTime at) {
+        due = std::min(due, at > now ? at : now + guest_revisit);
+    };
     if (wait_end(port) > now) {
         consider(wait_end(port));
     }
@@ -596,11 +334,13 @@ MonoTime GuestTable::due_of(const KnownPort& port, MonoTime now) const {
         if (known.left) {
             consider(*known.left + mac_hold);
         }
-        if (!known.told && !known.in_fdb && known.addresses.empty()) {
-            consider(known.last_heard + mac_hold);
+        if (!known.told && !known.in_fdb()) {
+            consider(known.last_heard + (known.addresses.empty() ? mac_hold : address_age));
         }
         for (const KnownAddress& address : known.addresses) {
-            consider(address.heard + age_of(address));
+            consider((address.confirmed ? known.last_heard - known.age + address.heard_at_age
+                                        : address.heard) +
+                     age_of(known, address));
             if (const MonoTime from = address.probe_from(port.link_up); from > now) {
                 consider(from);
             }
@@ -612,34 +352,38 @@ MonoTime GuestTable::due_of(const KnownPort& port, MonoTime now) const {
 bool GuestTable::expire_addresses(KnownPort& port, const Instant& now) {
     bool changed = false;
     for (auto& [mac, known] : port.macs) {
-        std::vector<KnownAddress> kept;
-        for (KnownAddress& address : known.addresses) {
-            if (now.mono - address.heard < age_of(address)) {
-                kept.push_back(std::move(address));
-                continue;
+        std::vector<KnownAddress> aged;
+        for (const KnownAddress& address : known.addresses) {
+            if (is_aged(known, address, now.mono)) {
+                aged.push_back(address);
             }
-            if (!address.confirmed) {
-                known.note(AddressNote::Kind::dismissed, address.address, now.mono);
-            }
-            release(port, address);
+        }
+        for (const KnownAddress& address : aged) {
+            known.note(AddressNote::Kind::dismissed, address.address, now.mono);
+            erase_address(port, known, address.address, address.vlan);
             changed = true;
         }
-        known.addresses = std::move(kept);
     }
     return changed;
 }
 
+/// A MAC goes that left the port, or was silent for long with nobody to vouch for it, unless it is
+/// the last one there.
 bool GuestTable::expire_macs(KnownPort& port, MonoTime now) {
-    const auto stays = [](const auto& entry) {
-        return entry.second.told || (entry.second.is_present() && !entry.second.left);
-    };
-    const bool some_stay = std::any_of(port.macs.begin(), port.macs.end(), stays);
+    MonoTime heard = MonoTime::min();
+    bool some_stay = false;
+    for (const auto& [mac, known] : port.macs) {
+        heard = std::max(heard, known.last_heard);
+        some_stay = some_stay || known.told || (known.is_present() && !known.left);
+    }
     std::vector<MacAddress> gone;
     for (auto& [mac, known] : port.macs) {
+        const bool vouched = known.told || known.in_fdb();
         const bool left = known.left && now - *known.left >= mac_hold;
-        const bool forgotten = !known.told && !known.in_fdb && known.addresses.empty() &&
-                               now - known.last_heard >= mac_hold;
-        if (forgotten || (left && some_stay)) {
+        const bool forgotten =
+            !vouched && known.addresses.empty() && now - known.last_heard >= mac_hold;
+        const bool silent = !vouched && heard - known.last_heard >= address_age;
+        if (forgotten || silent || (left && some_stay)) {
             gone.push_back(mac);
         } else if (left) {
             known.left = now;

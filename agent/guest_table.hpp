@@ -11,8 +11,10 @@
 // forwarding table, then the source of frames. What a guest sends never takes a MAC away from the
 // machine that is configured with it.
 //
-// An address goes when it was silent for long, when its MAC left the port, or with the port. Work a
-// frame is bounded by constants, memory by the limits below.
+// An address goes when it was silent for long while its MAC spoke, sooner when another one has
+// taken its place, when its MAC left the port, or with the port. A guest that says nothing at all
+// keeps what it has: it is down, not gone. Work a frame is bounded by constants, memory by the
+// limits below.
 #pragma once
 
 #include <cstddef>
@@ -27,6 +29,7 @@
 #include <vector>
 
 #include "agent/config.hpp"
+#include "agent/fdb_table.hpp"
 #include "agent/guest_address_rules.hpp"
 #include "agent/guest_cache.hpp"
 #include "agent/guest_entries.hpp"
@@ -62,6 +65,7 @@ struct GuestTarget {
     std::string name;
     std::string vm;         ///< empty: none, or not known
     MonoTime probe_from{};  ///< not before; rises when the guest checks its address anew
+    bool listened = false;  ///< somebody hears its answers on the port; GuestWatch knows
 
     friend bool operator==(const GuestTarget&, const GuestTarget&) = default;
 };
@@ -77,8 +81,14 @@ class GuestTable {
     /// Records of the run-time file that wait for their MAC.
     static constexpr std::size_t restored_max = guest_cache_records_max;
 
-    /// An address that was not heard of for longer goes.
+    /// An address that was not heard of for longer goes, measured in time in which its MAC was: a
+    /// guest that hangs says nothing with any address. So does a MAC that no bridge and no
+    /// configuration knows, if another one behind the port was heard.
     static constexpr Duration address_age = guest_cache_age_max;
+    /// The same where the MAC uses another address that it did not have before this one fell
+    /// silent: the guest has changed its address. One that was there all along is no such sign, nor
+    /// one of another family: then the silent one is down. Never less than three probe intervals.
+    static constexpr Duration replaced_age = std::chrono::minutes(5);
     /// One that only the host's neighbour table names: it keeps addresses that are long given up.
     static constexpr Duration unconfirmed_age = std::chrono::seconds(60);
     /// From the bridge forgetting a MAC (after 300 s of silence, or at a link that goes down) to
@@ -97,12 +107,14 @@ class GuestTable {
     /// A DHCP server's answer belongs to a request that is no older.
     static constexpr Duration dhcp_wait = std::chrono::seconds(60);
 
-    /// `probe_interval`: how often a guest is asked at least.
+    /// `probe_interval`: how often a guest is asked at least; nothing: it is only listened to.
     explicit GuestTable(GuestDiscoveryConfig config = {},
-                        Duration probe_interval = std::chrono::seconds(1));
+                        std::optional<Duration> probe_interval = std::chrono::seconds(1));
 
     /// Another configuration. The operator's word on names counts at once; other names stay.
-    void configure(GuestDiscoveryConfig config, Duration probe_interval, const Instant& now);
+    void configure(GuestDiscoveryConfig config,
+                   std::optional<Duration> probe_interval,
+                   const Instant& now);
 
     /// What guest_ports() found, all of it. Ports in no bridge count if they were in one here.
     void set_ports(std::vector<Vnic> ports, const Instant& now);
@@ -116,7 +128,10 @@ class GuestTable {
     void on_frame(IfIndex port, const NeighbourFrame& frame, const Instant& now);
 
     /// The bridge learnt the MAC behind the port, also: moved it there; or forgot it.
-    void on_fdb(IfIndex port, const MacAddress& mac, bool added, const Instant& now);
+    void on_fdb(IfIndex port, const LearntMac& entry, bool added, const Instant& now);
+
+    /// All that it knows behind the port at the moment.
+    void set_fdb(IfIndex port, std::vector<LearntMac> entries, const Instant& now);
 
     /// The neighbour table of the host has this MAC for this address. Means nothing before the MAC
     /// is known behind a port: to be offered again when macs_revision() rises. Never prolongs what
@@ -192,6 +207,7 @@ class GuestTable {
     };
 
     struct KeyHash {
+        static std::uint64_t mixed(std::uint64_t value);
         std::size_t operator()(const MacKey& key) const;
         std::size_t operator()(const ClaimKey& key) const;
     };
@@ -228,6 +244,8 @@ class GuestTable {
     /// Why an address is not probed, whatever the time.
     enum class Bar : std::uint8_t { none, macvtap, tagged, off_link, temporary };
 
+    void set_patience(std::optional<Duration> probe_interval);
+
     // --- Ports
     KnownPort* find_port(IfIndex index);
     KnownPort* find_port(IfIndex index, std::uint64_t generation);
@@ -246,13 +264,18 @@ class GuestTable {
     KnownMac* add_mac(KnownPort& port, const MacAddress& mac, Evidence evidence, MonoTime now);
     bool make_room_for_mac(KnownPort& port, Evidence evidence, MonoTime now);
     void erase_mac(KnownPort& port, const MacAddress& mac);
-    bool may_take(const KnownMac* here,
+    static bool is_untagged(const KnownPort& port, std::uint16_t vlan);
+    static bool is_learnt(const KnownPort& port, const KnownMac& known);
+    bool may_take(const KnownPort& port,
+                  const KnownMac* here,
                   const KnownMac& there,
                   Evidence evidence,
                   MonoTime now) const;
     bool may_own(const KnownPort& port, const MacAddress& mac, Evidence evidence, MonoTime now);
     bool own_mac(KnownPort& port, const MacAddress& mac, Evidence evidence, MonoTime now);
     void move_mac(KnownPort& from, KnownPort& to, const MacAddress& mac, MonoTime now);
+    void learn(KnownPort& port, const LearntMac& entry, const Instant& now);
+    void unlearn(KnownPort& port, const LearntMac& entry, MonoTime now);
     KnownMac* hear_mac(KnownPort& port, const MacAddress& mac, const Instant& now);
     bool is_silent(MonoTime heard, MonoTime now) const;
 
@@ -266,11 +289,13 @@ class GuestTable {
                const Sighting& sighting,
                const Instant& now);
     void refresh(KnownPort& port,
+                 const KnownMac& mac,
                  KnownAddress& known,
                  const Sighting& sighting,
                  const Instant& now);
     bool is_admissible(const KnownPort& port, const IpAddress& address, MonoTime now);
-    void hear_address(KnownPort& port, KnownAddress& known, bool in_use, const Instant& now);
+    void hear_address(
+        KnownPort& port, const KnownMac& mac, KnownAddress& known, bool in_use, const Instant& now);
     bool settle_claim(KnownPort& port, const ClaimKey& key, const Instant& now);
     bool make_room_for_address(KnownPort& port, const MacAddress& mac, MonoTime now);
     void insert(KnownPort& port, const MacAddress& mac, KnownAddress address);
@@ -306,7 +331,9 @@ class GuestTable {
     bool expire_addresses(KnownPort& port, const Instant& now);
     bool expire_macs(KnownPort& port, MonoTime now);
     void expire_restored(MonoTime now);
-    static Duration age_of(const KnownAddress& address);
+    static bool is_replaced(const KnownMac& mac, const KnownAddress& address);
+    Duration age_of(const KnownMac& mac, const KnownAddress& address) const;
+    bool is_aged(const KnownMac& mac, const KnownAddress& address, MonoTime now) const;
 
     // --- Answers
     Bar bar_of(const KnownPort& port,
@@ -333,8 +360,9 @@ class GuestTable {
                     MonoTime now);
 
     GuestDiscoveryConfig config_;
-    Duration silence_;
-    Duration silence_within_port_;
+    Duration silence_{};
+    Duration silence_within_port_{};
+    Duration replaced_age_{};
     HostAddresses host_;
     std::map<IfIndex, KnownPort> ports_;
     std::unordered_map<std::string, IfIndex> port_by_device_;

@@ -1,7 +1,6 @@
 // The addresses of the inventory: what is heard becomes a claim, a claim becomes an address or is
 // refused.
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
@@ -169,10 +168,9 @@ void GuestTable::on_seen(IfIndex index,
         return;
     }
     KnownMac& mac = *port->find(claimed->second.mac);
-    mac.last_heard = now.mono;
-    mac.left.reset();
+    mac.hear(now.mono, silence_);
     KnownAddress& known = *mac.find(without_scope(address), port->vnic.vlan);
-    hear_address(*port, known, true, now);
+    hear_address(*port, mac, known, true, now);
 }
 
 /// The port owns the MAC.
@@ -182,7 +180,7 @@ void GuestTable::claim(KnownPort& port,
                        const Instant& now) {
     KnownMac& claimant = *port.find(mac);
     if (KnownAddress* known = claimant.find(sighting.address, sighting.vlan)) {
-        refresh(port, *known, sighting, now);
+        refresh(port, claimant, *known, sighting, now);
         return;
     }
     const bool from_host = sighting.how == LearntBy::host_table;
@@ -207,7 +205,8 @@ void GuestTable::claim(KnownPort& port,
     fresh.confirmed = !from_host;
     fresh.how = sighting.how;
     fresh.first_seen = fresh.last_seen = now.wall;
-    fresh.heard = now.mono;
+    fresh.since = fresh.heard = now.mono;
+    fresh.heard_at_age = claimant.age;
     if (sighting.in_use) {
         fresh.used = now.mono;
     } else {
@@ -224,6 +223,7 @@ void GuestTable::claim(KnownPort& port,
 
 /// The host's table never prolongs: the kernel keeps entries of neighbours that are long gone.
 void GuestTable::refresh(KnownPort& port,
+                         const KnownMac& mac,
                          KnownAddress& known,
                          const Sighting& sighting,
                          const Instant& now) {
@@ -234,17 +234,16 @@ void GuestTable::refresh(KnownPort& port,
     if (news) {
         known.how = sighting.how;
     }
-    hear_address(port, known, sighting.in_use, now);
+    hear_address(port, mac, known, sighting.in_use, now);
     if (news) {
         touch(port, now.mono);
     }
 }
 
-void GuestTable::hear_address(KnownPort& port,
-                              KnownAddress& known,
-                              bool in_use,
-                              const Instant& now) {
+void GuestTable::hear_address(
+    KnownPort& port, const KnownMac& mac, KnownAddress& known, bool in_use, const Instant& now) {
     known.heard = now.mono;
+    known.heard_at_age = mac.age;
     known.last_seen = now.wall;
     known.confirmed = true;
     if (in_use && std::exchange(known.used, now.mono) < port.link_up) {
@@ -420,121 +419,6 @@ void GuestTable::drop_inadmissible(KnownPort& port, MonoTime now) {
             return gone;
         });
     }
-}
-
-// ---------------------------------------------------------------------------------------------
-// The run-time file
-
-void GuestTable::restore(const GuestAddressRecord& record, const Instant& now) {
-    const Duration age = std::max(now.wall - record.last_seen, Duration{});
-    auto& of_device = restored_[record.device];
-    const bool sound = !record.mac.is_group() && !record.mac.is_zero() &&
-                       is_host_unicast(record.address) && age < address_age &&
-                       record.last_seen - now.wall <= guest_cache_ahead_max;
-    if (!sound || restored_count_ >= restored_max || of_device.size() >= addresses_per_port_max) {
-        notices_.count(GuestRefusal::restored_record);
-        if (of_device.empty()) {
-            restored_.erase(record.device);
-        }
-        return;
-    }
-    const MonoTime expires = now.mono + (address_age - age);
-    of_device.push_back({record, expires});
-    of_device.back().record.address.set_scope(IfIndex::any);
-    ++restored_count_;
-    restored_due_ = std::min(restored_due_, expires);
-    if (const auto port = port_by_device_.find(record.device); port != port_by_device_.end()) {
-        apply_restored(ports_.at(port->second), now);
-    }
-}
-
-/// Some MAC came behind the port: what is known of it counts now.
-void GuestTable::apply_restored(KnownPort& port, const Instant& now) {
-    if (restored_.empty()) {
-        return;
-    }
-    const auto found = restored_.find(port.vnic.device);
-    if (found == restored_.end()) {
-        return;
-    }
-    const std::size_t applied = std::erase_if(found->second, [&](const PendingRecord& pending) {
-        return apply_restored(port, pending, now);
-    });
-    restored_count_ -= applied;
-    if (found->second.empty()) {
-        restored_.erase(found);
-    }
-    if (applied > 0) {
-        touch(port, now.mono);
-    }
-}
-
-/// False: not its time yet.
-bool GuestTable::apply_restored(KnownPort& port, const PendingRecord& pending, const Instant& now) {
-    const GuestAddressRecord& record = pending.record;
-    const bool same_port = !record.port_mac || !port.vnic.mac || record.port_mac == port.vnic.mac;
-    if (!same_port || port.find(record.mac) == nullptr || !is_owner(port, record.mac)) {
-        return false;
-    }
-    if (pending.expires <= now.mono ||
-        port.find(record.mac)->find(record.address, port.vnic.vlan) != nullptr) {
-        return true;
-    }
-    const ClaimKey key{port.vnic.segment, port.vnic.vlan, record.address};
-    if (!is_admissible(port, record.address, now.mono) || !settle_claim(port, key, now) ||
-        !make_room_for_address(port, record.mac, now.mono)) {
-        notices_.count(GuestRefusal::restored_record);
-        return true;
-    }
-    KnownAddress known;
-    known.address = record.address;
-    known.vlan = port.vnic.vlan;
-    known.restored = true;
-    known.confirmed = true;
-    known.how = LearntBy::run_time_file;
-    known.first_seen = record.first_seen;
-    known.last_seen = record.last_seen;
-    known.heard = pending.expires - address_age;
-    insert(port, record.mac, std::move(known));
-    return true;
-}
-
-void GuestTable::expire_restored(MonoTime now) {
-    restored_due_ = mono_never;
-    for (auto device = restored_.begin(); device != restored_.end();) {
-        auto& waiting = device->second;
-        restored_count_ -= std::erase_if(
-            waiting, [now](const PendingRecord& pending) { return pending.expires <= now; });
-        for (const PendingRecord& pending : waiting) {
-            restored_due_ = std::min(restored_due_, pending.expires);
-        }
-        device = waiting.empty() ? restored_.erase(device) : std::next(device);
-    }
-}
-
-std::vector<GuestAddressRecord> GuestTable::records() const {
-    std::vector<GuestAddressRecord> all;
-    all.reserve(claims_.size() + restored_count_);
-    for (const auto& [index, port] : ports_) {
-        for (const auto& [mac, known] : port.macs) {
-            for (const KnownAddress& address : known.addresses) {
-                if (address.confirmed && !address.tagged) {
-                    all.push_back({port.vnic.device,
-                                   port.vnic.mac,
-                                   mac,
-                                   address.address,
-                                   address.first_seen,
-                                   address.last_seen});
-                }
-            }
-        }
-    }
-    for (const auto& [device, pending] : restored_) {
-        for (const PendingRecord& waiting : pending) {
-            all.push_back(waiting.record);
-        }
-    }
-    return all;
 }
 
 }  // namespace reachd

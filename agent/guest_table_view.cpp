@@ -285,6 +285,7 @@ GuestSnapshot GuestTable::snapshot_of(const KnownPort& port, MonoTime now) const
             GuestAddressSnapshot shown;
             shown.mac = mac;
             shown.address = address_text(port, address);
+            shown.vlan = address.tagged ? address.vlan : std::uint16_t{0};
             shown.how = address.how;
             shown.first_seen = address.first_seen;
             shown.last_seen = address.last_seen;

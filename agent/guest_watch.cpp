@@ -10,14 +10,16 @@ namespace {
 
 /// systemd's MESSAGE_ID, never to be changed.
 constexpr std::string_view name_gap_message = "5b1de5a7f5c94e3cb6f1c7ff0a4f6e92";
+constexpr std::string_view port_failed_message = "7c1f0c52a3d84a3f8be5e7c3a1d90b26";
+constexpr std::string_view ports_heard_message = "e09d4a6b1f7c4c58a2b36d9075f1ce43";
 
-/// How often a guest is asked at least, and so heard of.
-Duration probe_interval(const Config& config) {
-    return config.arp.enabled ? config.arp.interval : std::chrono::seconds(1);
+/// How often a guest is asked on its own port, and so heard of; nothing: never.
+std::optional<Duration> probe_interval(const Config& config) {
+    return config.arp.enabled ? std::optional(config.arp.interval) : std::nullopt;
 }
 
 GuestPort facts_of(const Vnic& port) {
-    return {port.device, port.mac, std::nullopt, port.peer_namespace, {}};
+    return {port.device, port.mac, port.owner_uid, port.peer_namespace, {}};
 }
 
 }  // namespace
@@ -38,12 +40,13 @@ void GuestWatch::configure(const Config& config, const Instant& now) {
 
 // ---- What happens
 
-void GuestWatch::advance(const Topology& topology,
-                         std::vector<FdbNews> fdb_news,
-                         const Instant& now) {
-    if (topology.state_revision() != std::exchange(topology_seen_, topology.state_revision())) {
-        stale_ = true;
-    }
+void GuestWatch::advance(const Topology& topology, const FdbNewsBatch& fdb, const Instant& now) {
+    follow_listened(now.mono);
+    const auto rose = [](std::uint64_t& seen, std::uint64_t revision) {
+        return std::exchange(seen, revision) != revision;
+    };
+    stale_ = rose(structure_seen_, topology.structure_revision()) || stale_;
+    neighbours_stale_ = rose(neighbours_seen_, topology.neighbour_revision()) || neighbours_stale_;
     if (stale_ && now.mono >= next_look_) {
         stale_ = false;
         next_look_ = now.mono + look_interval;
@@ -55,13 +58,9 @@ void GuestWatch::advance(const Topology& topology,
         next_neighbours_ = now.mono + neighbours_interval;
         look_at_neighbours(topology, now);
     }
-    if (!ports_.empty()) {
-        for (const FdbNews& news : fdb_news) {
-            table_.on_fdb(news.port, news.mac, news.added, now);
-        }
-    }
+    follow_fdb(topology, fdb, now);
     table_.advance(now);
-    if (table_.macs_revision() != std::exchange(macs_seen_, table_.macs_revision())) {
+    if (rose(macs_seen_, table_.macs_revision())) {
         neighbours_stale_ = true;  // they may mean something now
         want_lookups(now.mono);
     }
@@ -75,36 +74,31 @@ void GuestWatch::look_at_ports(const Topology& topology, const Instant& now) {
     std::vector<InterfaceAddress> addresses;
     std::vector<IpAddress> gateways;
     if (!ports.empty()) {
-        addresses = topology.snapshot()->addresses;
+        addresses = topology.addresses();
         for (const Gateway& gateway : topology.default_gateways()) {
             gateways.push_back(gateway.address);
         }
     }
     table_.set_own_addresses(std::move(addresses), std::move(gateways), now);
-    note_ports(ports, now.mono);
-    std::vector<std::pair<IfIndex, IfIndex>> fresh;  // bridge and port
-    for (const Vnic& port : ports) {
-        const bool opened = std::any_of(
-            port_changes_.opened.begin(), port_changes_.opened.end(), [&](const OpenedPort& each) {
-                return each.port == port.index;
-            });
-        if (opened) {
-            fresh.emplace_back(port.bridge, port.index);
-        }
-    }
+    const std::vector<IfIndex> fresh = note_ports(ports, now.mono);
     table_.set_ports(std::move(ports), now);
     // What the bridges had learnt before the port was known here is no news any more.
-    std::sort(fresh.begin(), fresh.end());
-    for (auto begin = fresh.begin(); begin != fresh.end();) {
-        const auto end = std::find_if(
-            begin, fresh.end(), [&](const auto& each) { return each.first != begin->first; });
-        for (const FdbChanged& entry : topology.fdb_of(begin->first)) {
-            if (!entry.fixed &&
-                std::binary_search(begin, end, std::pair(entry.bridge, entry.port))) {
-                table_.on_fdb(entry.port, entry.mac, true, now);
-            }
+    for (const IfIndex port : fresh) {
+        table_.set_fdb(port, topology.learnt_behind(port), now);
+    }
+}
+
+void GuestWatch::follow_fdb(const Topology& topology, const FdbNewsBatch& fdb, const Instant& now) {
+    if (ports_.empty()) {
+        return;
+    }
+    for (const FdbNews& news : fdb.news) {
+        table_.on_fdb(news.port, {news.mac, news.vlan}, news.added, now);
+    }
+    if (fdb.dropped) {
+        for (const auto& [index, known] : ports_) {
+            table_.set_fdb(index, topology.learnt_behind(index), now);
         }
-        begin = end;
     }
 }
 
@@ -119,38 +113,87 @@ void GuestWatch::look_at_neighbours(const Topology& topology, const Instant& now
     }
 }
 
-/// Only ports that are in a bridge, or were in one here, are worth an ear.
-void GuestWatch::note_ports(const std::vector<Vnic>& ports, MonoTime now) {
+/// Only ports that are in a bridge, or were in one here, are worth an ear. Those that are new.
+std::vector<IfIndex> GuestWatch::note_ports(const std::vector<Vnic>& ports, MonoTime now) {
     std::map<IfIndex, Known> found;
+    ListenedPorts::Wanted wanted;
+    std::vector<IfIndex> fresh;
     for (const Vnic& port : ports) {
         const auto known = ports_.find(port.index);
         const bool same = known != ports_.end() && known->second.generation == port.generation;
+        if (!same && !port.in_bridge() && port.kind != LinkKind::macvtap) {
+            continue;
+        }
+        Known& noted =
+            found.emplace(port.index, same ? std::move(known->second) : Known{}).first->second;
         if (same) {
-            found.emplace(port.index, std::move(known->second)).first->second.facts =
-                facts_of(port);
-            continue;
+            note_owner(noted, port.owner_uid, now);
+        } else {
+            noted.generation = port.generation;
+            noted.use = port.may_send ? PortUse::guest : PortUse::macvtap_guest;
+            fresh.push_back(port.index);
+            lookup_due_ = std::min(lookup_due_, now + lookup_delay);
         }
-        if (!port.in_bridge() && port.kind != LinkKind::macvtap) {
-            continue;
-        }
-        found.emplace(port.index, Known{port.generation, 0, 0, false, facts_of(port)});
-        port_changes_.opened.push_back(
-            {port.index, port.may_send ? GuestSide::incoming : GuestSide::outgoing});
-        lookup_due_ = std::min(lookup_due_, now + lookup_delay);
-    }
-    for (const auto& [index, known] : ports_) {
-        const auto still = found.find(index);
-        if (still != found.end() && still->second.generation == known.generation) {
-            continue;
-        }
-        port_changes_.closed.push_back(index);
-        if (still == found.end()) {
-            const IfIndex gone = index;
-            std::erase_if(port_changes_.opened,
-                          [gone](const OpenedPort& each) { return each.port == gone; });
-        }
+        noted.facts = facts_of(port);
+        wanted.emplace(NeighbourPort{port.index, noted.use}, port.generation);
     }
     ports_ = std::move(found);
+    listened_.want(wanted);
+    return fresh;
+}
+
+GuestWatch::Ports GuestWatch::take_ports() {
+    Ports ports;
+    const ListenedPorts::Changes changes = listened_.take_changes();
+    for (const NeighbourPort& port : changes.closed) {
+        ports.closed.push_back(port.device);
+    }
+    for (const NeighbourPort& port : changes.opened) {
+        ports.opened.push_back({port.device, port.use});
+    }
+    return ports;
+}
+
+void GuestWatch::follow_listened(MonoTime now) {
+    if (listened_.advance(now)) {
+        targets_stale_ = true;
+    }
+    if (failure_told_ && !listened_.any_failed()) {
+        failure_told_ = false;
+        logs_.push_back({LogLevel::notice,
+                         "all ports of guests can be listened on again",
+                         ports_heard_message,
+                         {}});
+    }
+}
+
+bool GuestWatch::on_port_failed(IfIndex port, std::string_view reason, MonoTime now) {
+    const auto known = ports_.find(port);
+    if (known == ports_.end() || !listened_.on_failed({port, known->second.use}, now)) {
+        return false;
+    }
+    targets_stale_ = true;
+    if (now >= next_failure_line_) {
+        next_failure_line_ = now + failure_line_interval;
+        failure_told_ = true;
+        const std::string& device = known->second.facts.device;
+        logs_.push_back({LogLevel::warning,
+                         fmt::format("guests behind {} cannot be asked by ARP, nor heard: {}; this "
+                                     "is tried again",
+                                     device,
+                                     reason),
+                         port_failed_message,
+                         {{"REACHD_DEVICE", device}}});
+    }
+    return true;
+}
+
+/// A tap is made first and given to its owner then, whose processes may tell its name.
+void GuestWatch::note_owner(Known& known, std::optional<std::uint32_t> owner_uid, MonoTime now) {
+    if (known.facts.owner_uid != owner_uid && !known.named) {
+        known.lookups = std::min(known.lookups, lookups_max - 1);
+        lookup_due_ = std::min(lookup_due_, now + lookup_delay);
+    }
 }
 
 void GuestWatch::on_frame(IfIndex port, const NeighbourFrame& frame, const Instant& now) {
@@ -253,7 +296,11 @@ std::optional<std::vector<GuestTarget>> GuestWatch::take_targets(MonoTime now) {
         return std::nullopt;
     }
     targets_seen_ = table_.revision();
-    return table_.targets();
+    std::vector<GuestTarget> targets = table_.targets();
+    for (GuestTarget& target : targets) {
+        target.listened = listened_.is_open({target.port, PortUse::guest});
+    }
+    return targets;
 }
 
 std::optional<std::vector<GuestAddressRecord>> GuestWatch::take_records(MonoTime now) {
@@ -274,7 +321,7 @@ void GuestWatch::take_logs(MonoTime now, std::vector<LogRecord>& logs) {
 }
 
 MonoTime GuestWatch::next_deadline() const {
-    MonoTime next = table_.next_deadline();
+    MonoTime next = std::min(table_.next_deadline(), listened_.next_deadline());
     if (stale_) {
         next = std::min(next, next_look_);
     }

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -19,6 +20,7 @@
 #include "agent/guest_identity.hpp"
 #include "agent/guest_ports.hpp"
 #include "agent/guest_table.hpp"
+#include "agent/listened_ports.hpp"
 #include "agent/topology.hpp"
 #include "common/log.hpp"
 #include "common/snapshot.hpp"
@@ -63,13 +65,15 @@ class GuestWatch {
     static constexpr Duration quiet_save_interval = std::chrono::minutes(5);
     /// The host's neighbours can be many, and are the weakest evidence.
     static constexpr Duration neighbours_interval = std::chrono::seconds(1);
+    /// At most this often is it told that a port cannot be listened on.
+    static constexpr Duration failure_line_interval = std::chrono::minutes(1);
 
     explicit GuestWatch(const Config& config);
 
     void configure(const Config& config, const Instant& now);
 
     /// After all events of a turn.
-    void advance(const Topology& topology, std::vector<FdbNews> fdb_news, const Instant& now);
+    void advance(const Topology& topology, const FdbNewsBatch& fdb, const Instant& now);
 
     void on_frame(IfIndex port, const NeighbourFrame& frame, const Instant& now);
     void on_seen(const GuestTarget& target, const Instant& now);
@@ -89,7 +93,7 @@ class GuestWatch {
 
     struct OpenedPort {
         IfIndex port = IfIndex::any;
-        GuestSide side = GuestSide::incoming;
+        PortUse use = PortUse::guest;
     };
 
     struct Ports {
@@ -97,8 +101,15 @@ class GuestWatch {
         std::vector<IfIndex> closed;
     };
 
-    /// Ports to listen on from now on, and no more. One that is in both has a new device.
-    Ports take_ports() { return std::exchange(port_changes_, {}); }
+    /// Ports to listen on from now on, and no more. One that is in both has a new device. Who does
+    /// not hear of a failure before the next turn takes the port for open.
+    Ports take_ports();
+
+    /// Some are to be closed: whoever is asked there must not be asked any more.
+    bool lost_ports() const { return listened_.any_closed(); }
+
+    /// A port of take_ports() could not be opened: tried again. True: it was not so before.
+    bool on_port_failed(IfIndex port, std::string_view reason, MonoTime now);
 
     std::optional<GuestLookup> take_lookup(MonoTime now);
 
@@ -125,24 +136,31 @@ class GuestWatch {
         unsigned lookups = 0;  ///< done
         std::size_t macs = 0;  ///< at the last lookup
         bool named = false;
+        PortUse use = PortUse::guest;
         GuestPort facts;
     };
 
     void look_at_ports(const Topology& topology, const Instant& now);
+    void follow_fdb(const Topology& topology, const FdbNewsBatch& fdb, const Instant& now);
     void look_at_neighbours(const Topology& topology, const Instant& now);
-    void note_ports(const std::vector<Vnic>& ports, MonoTime now);
+    std::vector<IfIndex> note_ports(const std::vector<Vnic>& ports, MonoTime now);
+    void follow_listened(MonoTime now);
+    void note_owner(Known& known, std::optional<std::uint32_t> owner_uid, MonoTime now);
     void want_lookups(MonoTime now);
 
     GuestDiscoveryConfig config_;
     GuestTable table_;
     std::map<IfIndex, Known> ports_;
-    Ports port_changes_;
+    ListenedPorts listened_;
+    bool failure_told_ = false;
+    MonoTime next_failure_line_{};
     std::vector<LogRecord> logs_;
     std::vector<NameGap> gaps_told_;
-    std::uint64_t topology_seen_ = 0;
+    std::uint64_t structure_seen_ = 0;
+    std::uint64_t neighbours_seen_ = 0;
     std::uint64_t macs_seen_ = 0;
     std::uint64_t targets_seen_ = 0;
-    bool stale_ = true;          ///< the topology has changed since it was looked at
+    bool stale_ = true;          ///< the links have changed since they were looked at
     bool targets_stale_ = true;  ///< the next take_targets() tells, whatever the revision
     MonoTime tell_again_ = mono_never;
     MonoTime next_look_{};

@@ -35,7 +35,7 @@ struct LinkInfo {
 
 LinkInfo read_link_info(const Attribute& nest, PayloadReader& payload);
 
-/// Kind, detail, bridge settings and port, as far as `info` tells them.
+/// Kind, detail, owner, bridge settings and port, as far as `info` tells them.
 void apply(const LinkInfo& info, PayloadReader& payload, LinkChanged& link);
 
 /// IFLA_INFO_SLAVE_DATA of a bridge, or IFLA_PROTINFO; none: it tells no state.

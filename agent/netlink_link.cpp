@@ -215,6 +215,7 @@ bool read_new_link(ByteView body, NetlinkMessage& message) {
     link.index = *index;
     link.admin_up = (header->ifi_flags & IFF_UP) != 0;
     link.carrier = (header->ifi_flags & IFF_LOWER_UP) != 0;
+    link.resolves = (header->ifi_flags & (IFF_NOARP | IFF_LOOPBACK | IFF_POINTOPOINT)) == 0;
     link.hardware_type = header->ifi_type;
     LinkReader reader(link, header->ifi_family);
     const bool good = reader.read(after<ifinfomsg>(body));

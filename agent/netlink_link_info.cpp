@@ -57,21 +57,21 @@ LinkKind to_kind(std::string_view name) {
     return LinkKind::other;
 }
 
-/// The kernel's tun driver makes both kinds; old ones do not tell which.
-LinkKind read_tun_kind(ByteView data, std::uint16_t hardware_type, PayloadReader& payload) {
+/// The kernel's tun driver makes both kinds; old ones do not tell which, nor whose.
+void read_tun(ByteView data, PayloadReader& payload, LinkChanged& link) {
     constexpr std::uint8_t type_tun = 1;  // IFF_TUN
     constexpr std::uint8_t type_tap = 2;  // IFF_TAP
-    auto kind = hardware_type == hardware_ethernet ? LinkKind::tap : LinkKind::tun;
+    link.kind = link.hardware_type == hardware_ethernet ? LinkKind::tap : LinkKind::tun;
     read_nest(data, payload, [&](const Attribute& attribute) {
-        if (attribute.type != IFLA_TUN_TYPE) {
-            return;
-        }
-        const auto type = payload.number<std::uint8_t>(attribute).value_or(0);
-        if (type == type_tun || type == type_tap) {
-            kind = type == type_tap ? LinkKind::tap : LinkKind::tun;
+        if (attribute.type == IFLA_TUN_TYPE) {
+            const auto type = payload.number<std::uint8_t>(attribute).value_or(0);
+            if (type == type_tun || type == type_tap) {
+                link.kind = type == type_tap ? LinkKind::tap : LinkKind::tun;
+            }
+        } else if (attribute.type == IFLA_TUN_OWNER) {
+            link.owner_uid = payload.number<std::uint32_t>(attribute);
         }
     });
-    return kind;
 }
 
 /// The one number of a kind that people ask for.
@@ -245,9 +245,7 @@ void apply(const LinkInfo& info, PayloadReader& payload, LinkChanged& link) {
     }
     link.kind = to_kind(info.kind);
     switch (*link.kind) {
-        case LinkKind::tun:
-            link.kind = read_tun_kind(info.data, link.hardware_type, payload);
-            break;
+        case LinkKind::tun: read_tun(info.data, payload, link); break;
         case LinkKind::bridge: link.bridge = read_bridge_settings(info.data, payload); break;
         case LinkKind::vlan:
             link.detail = read_detail<std::uint16_t>(info.data, IFLA_VLAN_ID, payload);

@@ -78,6 +78,7 @@ struct LinkChanged {
     bool complete = false;
     bool admin_up = false;              ///< IFF_UP
     bool carrier = false;               ///< IFF_LOWER_UP
+    bool resolves = false;              ///< see Link::resolves
     std::uint16_t hardware_type = 0;    ///< ARPHRD_*
     std::optional<std::string> name{};  ///< safe text, see device_text()
     /// IFLA_LINKINFO; always there in a complete message (no kind: physical or loopback).
@@ -91,9 +92,10 @@ struct LinkChanged {
     std::optional<IfIndex> lower{};
     std::optional<std::int32_t> lower_namespace{};  ///< of `lower`; none: this one
     std::optional<std::uint32_t> carrier_changes{};
-    std::optional<std::uint32_t> detail{};   ///< see Link::detail
-    std::optional<BridgeSettings> bridge{};  ///< of a bridge
-    std::optional<BridgePort> port{};        ///< of a port of a bridge
+    std::optional<std::uint32_t> detail{};     ///< see Link::detail
+    std::optional<std::uint32_t> owner_uid{};  ///< of a tun or tap, if it has an owner
+    std::optional<BridgeSettings> bridge{};    ///< of a bridge
+    std::optional<BridgePort> port{};          ///< of a port of a bridge
     /// IFLA_STATS64: in events and in dumps of AF_UNSPEC (no filter keeps it out); not by bridges.
     std::optional<LinkCounters> counters{};
     /// IFLA_AF_SPEC of an AF_BRIDGE message: the port's (or bridge's) VLANs, all of them; empty

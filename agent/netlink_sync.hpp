@@ -85,7 +85,7 @@ class NetlinkSync {
 
     const Topology& topology() const { return topology_; }
 
-    [[nodiscard]] std::vector<FdbNews> take_fdb_news() { return topology_.take_fdb_news(); }
+    [[nodiscard]] FdbNewsBatch take_fdb_news() { return topology_.take_fdb_news(); }
 
     /// What changed since the tables were read for the first time; see Topology::take_changes().
     [[nodiscard]] std::vector<TopologyChange> take_changes(MonoTime now);

@@ -10,13 +10,16 @@ std::uint32_t PeerTable::add(Peer peer) {
     ENSURE(peer.identity != nullptr);
     addresses_stale_ = true;
     ++revision_;
-    extras_ += peer.extras ? 1U : 0U;
+    auto id = static_cast<std::uint32_t>(peers_.size());
     if (free_.empty()) {
-        peers_.push_back(std::move(peer));
-        return static_cast<std::uint32_t>(peers_.size() - 1);
+        peers_.emplace_back();
+    } else {
+        id = free_.back();
+        free_.pop_back();
     }
-    const std::uint32_t id = free_.back();
-    free_.pop_back();
+    if (peer.extras && !peer.extras->device.empty()) {
+        with_device_.insert(id);
+    }
     peers_[id] = std::move(peer);
     return id;
 }
@@ -24,7 +27,7 @@ std::uint32_t PeerTable::add(Peer peer) {
 void PeerTable::remove(std::uint32_t id) {
     ENSURE(peers_[id].identity != nullptr);
     ++revision_;
-    extras_ -= peers_[id].extras ? 1U : 0U;
+    with_device_.erase(id);
     peers_[id] = Peer{};
     free_.push_back(id);
     addresses_stale_ = true;

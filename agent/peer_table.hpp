@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,15 +19,16 @@
 
 namespace reachd {
 
-/// What only some peers have: a host name to look up, a device to be found by its name, a port to
+/// What only some peers have: a host name to look up, a device to be found by its name, a link to
 /// be asked on.
 struct PeerExtras {
     std::string host_name;  ///< empty: the address is numeric
     FamilyChoice family = FamilyChoice::any;
     std::string device;  ///< the device, or the zone of a link-local address; empty: neither
     bool device_missing = false;
-    std::optional<NeighbourTarget> neighbour{};  ///< of a guest, while it can be asked
-    MonoTime neighbour_from{};                   ///< it is not asked before
+    /// Of a guest or a gateway, while it can be asked on its link.
+    std::optional<NeighbourTarget> neighbour{};
+    MonoTime neighbour_from{};  ///< it is not asked before
 };
 
 inline constexpr std::uint32_t no_session = 0xffffffffU;
@@ -68,8 +70,8 @@ class PeerTable {
     /// Rises when a peer or a session comes or goes.
     std::uint64_t revision() const { return revision_; }
 
-    /// Some peer has a host name or a device.
-    bool any_extras() const { return extras_ > 0; }
+    /// Those whose device is told by its name.
+    const std::set<std::uint32_t>& with_device() const { return with_device_; }
 
     /// All places, used or not, for walking: check `identity`.
     std::uint32_t places() const { return static_cast<std::uint32_t>(peers_.size()); }
@@ -111,7 +113,7 @@ class PeerTable {
     std::vector<std::pair<std::uint32_t, std::uint32_t>> by_address_;
     bool addresses_stale_ = true;
     std::uint64_t revision_ = 0;
-    std::size_t extras_ = 0;  ///< peers that have some
+    std::set<std::uint32_t> with_device_;
 };
 
 }  // namespace reachd

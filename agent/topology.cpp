@@ -87,11 +87,13 @@ void update(Link& link, const LinkChanged& change) {
     link.hardware_type = change.hardware_type;
     link.admin_up = change.admin_up;
     link.carrier = change.carrier;
+    link.resolves = change.resolves;
     update(link.oper_state, change.oper_state, complete, OperState::unknown);
     update(link.master, change.master, complete, IfIndex::any);
     update(link.lower, change.lower, complete, IfIndex::any);
     update(link.lower_namespace, change.lower_namespace, complete, -1);
     update(link.detail, change.detail, complete, 0U);
+    update(link.owner_uid, change.owner_uid, complete, std::optional<std::uint32_t>{});
     update(link.bridge, change.bridge, complete, BridgeSettings{});
     update(link.mac, change.mac, complete, std::optional<MacAddress>{});
     update(link.port, change.port, complete, std::optional<BridgePort>{});
@@ -153,7 +155,12 @@ struct Topology::Tables {
     bool finish_neighbour_sweep();
     void abandon_sweep(DumpKind kind);
     std::vector<Gateway> gateways() const;
+    std::vector<InterfaceAddress> all_addresses() const;
     std::shared_ptr<const TopologySnapshot> make_snapshot() const;
+
+    std::uint64_t state_revision() const {
+        return structure_revision + neighbour_revision + entry_revision;
+    }
 
     void doubt(DumpKind kind) { doubts.insert(kind); }
 
@@ -173,7 +180,9 @@ struct Topology::Tables {
     TopologyRefusals refusals;
     std::uint64_t generations = 0;
     std::uint64_t revision = 0;
-    std::uint64_t state_revision = 0;
+    std::uint64_t structure_revision = 0;  ///< of all but the next two
+    std::uint64_t neighbour_revision = 0;
+    std::uint64_t entry_revision = 0;  ///< of forwarding entries and of routes
     std::shared_ptr<const TopologySnapshot> snapshot;
     std::uint64_t snapshot_revision = 0;
 };
@@ -214,12 +223,12 @@ void Topology::apply(const NetlinkMessage& message, const Instant& now) {
             [&](const NeighbourRemoved& removed) {
                 const NeighbourKey key{removed.device, removed.address};
                 tables.doubt_unless(tables.neighbours.remember_removal(key), DumpKind::neighbours);
-                tables.state_revision += tables.neighbours.erase(key) ? 1U : 0U;
+                tables.neighbour_revision += tables.neighbours.erase(key) ? 1U : 0U;
             },
             [&](const FdbChanged& change) { tables.change_fdb(change, teller, now); },
             [&](const FdbRemoved& removed) {
                 tables.doubt_unless(tables.fdb.remember_removal(removed), DumpKind::fdb);
-                tables.state_revision += tables.fdb.remove(removed) ? 1U : 0U;
+                tables.entry_revision += tables.fdb.remove(removed) ? 1U : 0U;
             },
             [&](const LinkStatistics& told) {
                 tables.links.count(told.index, told.counters, CounterSource::statistics);
@@ -292,7 +301,7 @@ void Topology::Tables::add_link(const LinkChanged& change, Teller teller, const 
         doubt(DumpKind::bridge_vlans);
     }
     ++revision;
-    ++state_revision;
+    ++structure_revision;
 }
 
 void Topology::Tables::change_known_link(const LinkChanged& change,
@@ -319,12 +328,13 @@ void Topology::Tables::put(const LinkPointer& before, Link after, const Instant&
         if (links.index_of(after.name) != after.index) {
             links.put(std::move(after));  // claims its name back from another link
             ++revision;
-            ++state_revision;
+            ++structure_revision;
         }
         return;
     }
     const auto index = after.index;
     const bool switched = before->admin_up != after.admin_up;
+    const bool asked_otherwise = before->mac != after.mac || before->resolves != after.resolves;
     const bool moved = before->master != after.master;
     const bool filters = !before->bridge.vlan_filtering && after.bridge.vlan_filtering &&
                          after.kind == LinkKind::bridge;
@@ -342,7 +352,10 @@ void Topology::Tables::put(const LinkPointer& before, Link after, const Instant&
     }
     const bool switched_off = switched && !after.admin_up;
     revision += links.put(std::move(after)) ? 1U : 0U;
-    ++state_revision;
+    ++structure_revision;
+    if (asked_otherwise && routes.carries_default(index)) {
+        ++revision;
+    }
     if (switched && routes.carries_default(index)) {
         ++revision;
         changes.touch_gateways(now);
@@ -379,7 +392,7 @@ void Topology::Tables::change_facts_beside(const LinkChanged& change,
     if (teller == Teller::dump || change.virtual_functions) {
         static const std::vector<VirtualFunction> none;
         const auto& functions = change.virtual_functions ? *change.virtual_functions : none;
-        state_revision += links.put_virtual_functions(change.index, functions) ? 1U : 0U;
+        structure_revision += links.put_virtual_functions(change.index, functions) ? 1U : 0U;
     }
 }
 
@@ -391,14 +404,14 @@ void Topology::Tables::change_vlans(IfIndex index,
         changes.touch_vlans(*links.find(index), now);
     }
     const auto believed = teller == Teller::dump ? Teller::dump : Teller::event;
-    state_revision += links.put_vlans(index, ranges, believed) ? 1U : 0U;
+    structure_revision += links.put_vlans(index, ranges, believed) ? 1U : 0U;
 }
 
 void Topology::Tables::forget_vlans(const LinkPointer& link, const Instant& now) {
     if (!links.vlans_of(link->index).empty()) {
         changes.touch_vlans(link, now);
         links.erase_vlans(link->index);
-        ++state_revision;
+        ++structure_revision;
     }
 }
 
@@ -425,7 +438,7 @@ void Topology::Tables::point_other_end(IfIndex other, IfIndex partner, std::int3
     mended.lower = partner;
     mended.lower_namespace = partner_in;
     links.put(std::move(mended));
-    ++state_revision;
+    ++structure_revision;
 }
 
 void Topology::Tables::follow_moved_end(const LinkRemoved& removed) {
@@ -460,7 +473,7 @@ void Topology::Tables::remove_link(IfIndex index, Departure departure, const Ins
         }
         links.erase(index);
         ++revision;
-        ++state_revision;
+        ++structure_revision;
     }
     remove_entries_of(index, departure);
     take_route_effects(now);
@@ -484,8 +497,8 @@ void Topology::Tables::remove_entries_of(IfIndex device, Departure departure) {
     if (!old_neighbours.empty() && (neighbours.sweeping() || missed)) {
         doubt(DumpKind::neighbours);
     }
-    const bool some = !old_addresses.empty() || !old_neighbours.empty();
-    state_revision += some ? 1U : 0U;
+    structure_revision += old_addresses.empty() ? 0U : 1U;
+    neighbour_revision += old_neighbours.empty() ? 0U : 1U;
     remove_fdb_of(device, departure);
     routes.remove_device(device);
 }
@@ -494,7 +507,7 @@ void Topology::Tables::remove_fdb_of(IfIndex device, Departure departure) {
     if (!fdb.remove_device(device)) {
         return;
     }
-    ++state_revision;
+    ++entry_revision;
     if (fdb.sweeping() || departure == Departure::missed) {
         doubt(DumpKind::fdb);
     }
@@ -536,7 +549,8 @@ void Topology::Tables::change_address(const InterfaceAddress& address,
     }
     if (added || node->second.flags != address.flags) {
         node->second.flags = address.flags;
-        ++state_revision;
+        revision += routes.carries_default(key.device) ? 1U : 0U;
+        ++structure_revision;
     }
 }
 
@@ -545,7 +559,8 @@ void Topology::Tables::remove_address(const AddressKey& key,
                                       const Instant& now) {
     if (addresses.erase(key)) {
         changes.address_changed({key.device, key.address, key.prefix_length, flags}, false, now);
-        ++state_revision;
+        revision += routes.carries_default(key.device) ? 1U : 0U;
+        ++structure_revision;
     }
 }
 
@@ -564,16 +579,16 @@ void Topology::Tables::change_neighbour(const NeighbourChanged& change,
     if (change.mac && known.last_mac && *known.last_mac != *change.mac) {
         changes.neighbour_mac_changed(change, *known.last_mac, now);
     }
+    neighbour_revision += added || known.mac != change.mac ? 1U : 0U;
     known.mac = change.mac;
     known.last_mac = change.mac ? change.mac : known.last_mac;
     known.state = change.state;
     known.router = change.router;
-    state_revision += added ? 1U : 0U;
 }
 
 void Topology::Tables::change_fdb(const FdbChanged& change, Teller teller, const Instant& now) {
     const auto changed = fdb.change(change, teller);
-    state_revision += changed.added ? 1U : 0U;
+    entry_revision += changed.added ? 1U : 0U;
     if (changed.port_before) {
         changes.mac_moved(change, *changed.port_before, now);
     }
@@ -589,7 +604,8 @@ void Topology::Tables::take_route_effects(const Instant& now) {
     if (effects.ipv6_doubt) {
         doubt(DumpKind::ipv6_routes);
     }
-    state_revision += effects.changed || effects.gateways_changed ? 1U : 0U;
+    entry_revision += effects.changed ? 1U : 0U;
+    structure_revision += effects.gateways_changed ? 1U : 0U;
     if (effects.gateways_changed) {
         ++revision;
         changes.touch_gateways(now);
@@ -632,7 +648,7 @@ bool Topology::Tables::finish_sweep(DumpKind kind, const Instant& now) {
         case DumpKind::neighbours: return finish_neighbour_sweep();
         case DumpKind::fdb: {
             const auto swept = fdb.finish_sweep();
-            state_revision += swept.changed ? 1U : 0U;
+            entry_revision += swept.changed ? 1U : 0U;
             return !swept.incomplete;
         }
         case DumpKind::ipv4_routes: return routes.finish_sweep(Family::ipv4);
@@ -665,7 +681,7 @@ bool Topology::Tables::finish_vlan_sweep(const Instant& now) {
         if (const auto* link = links.find(index)) {
             changes.touch_vlans(*link, now);
         }
-        state_revision += links.erase_vlans(index) ? 1U : 0U;
+        structure_revision += links.erase_vlans(index) ? 1U : 0U;
     }
     return !swept.incomplete;
 }
@@ -675,7 +691,7 @@ bool Topology::Tables::finish_neighbour_sweep() {
     for (const auto& key : swept.gone) {
         neighbours.erase(key);
     }
-    state_revision += swept.gone.empty() ? 0U : 1U;
+    neighbour_revision += swept.gone.empty() ? 0U : 1U;
     return !swept.incomplete;
 }
 
@@ -739,6 +755,10 @@ std::vector<InterfaceAddress> Topology::addresses_of(IfIndex index) const {
     return found;
 }
 
+std::vector<InterfaceAddress> Topology::addresses() const {
+    return tables_->all_addresses();
+}
+
 std::size_t Topology::address_count() const {
     return tables_->addresses.size();
 }
@@ -782,7 +802,11 @@ std::size_t Topology::fdb_count() const {
     return tables_->fdb.size();
 }
 
-std::vector<FdbNews> Topology::take_fdb_news() {
+std::vector<LearntMac> Topology::learnt_behind(IfIndex port) const {
+    return tables_->fdb.learnt_behind(port);
+}
+
+FdbNewsBatch Topology::take_fdb_news() {
     return tables_->fdb.take_news();
 }
 
@@ -806,8 +830,16 @@ std::uint64_t Topology::revision() const {
     return tables_->revision;
 }
 
+std::uint64_t Topology::structure_revision() const {
+    return tables_->structure_revision;
+}
+
+std::uint64_t Topology::neighbour_revision() const {
+    return tables_->neighbour_revision;
+}
+
 std::uint64_t Topology::state_revision() const {
-    return tables_->state_revision;
+    return tables_->state_revision();
 }
 
 MonoTime Topology::changes_due() const {
@@ -837,20 +869,26 @@ TopologyRefusals Topology::refusals() const {
 
 std::shared_ptr<const TopologySnapshot> Topology::snapshot() const {
     auto& tables = *tables_;
-    if (!tables.snapshot || tables.snapshot_revision != tables.state_revision) {
+    if (!tables.snapshot || tables.snapshot_revision != tables.state_revision()) {
         tables.snapshot = tables.make_snapshot();
-        tables.snapshot_revision = tables.state_revision;
+        tables.snapshot_revision = tables.state_revision();
     }
     return tables.snapshot;
+}
+
+std::vector<InterfaceAddress> Topology::Tables::all_addresses() const {
+    std::vector<InterfaceAddress> all;
+    all.reserve(addresses.size());
+    for (const auto& [key, entry] : addresses.entries()) {
+        all.push_back({key.device, key.address, key.prefix_length, entry.flags});
+    }
+    return all;
 }
 
 std::shared_ptr<const TopologySnapshot> Topology::Tables::make_snapshot() const {
     auto made = std::make_shared<TopologySnapshot>();
     made->links = links.all();
-    made->addresses.reserve(addresses.size());
-    for (const auto& [key, entry] : addresses.entries()) {
-        made->addresses.push_back({key.device, key.address, key.prefix_length, entry.flags});
-    }
+    made->addresses = all_addresses();
     made->vlans = links.all_vlans();
     made->virtual_functions = links.all_virtual_functions();
     for (const auto& gateway : gateways()) {

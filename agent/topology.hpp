@@ -110,6 +110,9 @@ class Topology {
     /// Ordered by address.
     std::vector<InterfaceAddress> addresses_of(IfIndex index) const;
 
+    /// Of all devices, ordered by device and address.
+    std::vector<InterfaceAddress> addresses() const;
+
     std::size_t address_count() const;
 
     /// Of a port or a bridge; none are known while no bridge filters VLANs.
@@ -135,8 +138,11 @@ class Topology {
     /// Entries of one bridge, ordered by VLAN and MAC.
     std::vector<FdbChanged> fdb_of(IfIndex bridge) const;
 
+    /// See FdbTable.
+    std::vector<LearntMac> learnt_behind(IfIndex port) const;
+
     /// What was learnt and forgotten since the last call, see FdbTable.
-    [[nodiscard]] std::vector<FdbNews> take_fdb_news();
+    [[nodiscard]] FdbNewsBatch take_fdb_news();
 
     // --- Routes of the main table
 
@@ -150,8 +156,15 @@ class Topology {
 
     // --- Changes
 
-    /// Rises when an answer of index_of(), name_of() or default_gateways() may have changed.
+    /// Rises when an answer of index_of(), name_of() or default_gateways() may have changed, or of
+    /// a device that a default route uses its own addresses, of IP or Ethernet.
     std::uint64_t revision() const;
+
+    /// Rises when links, addresses, VLANs, virtual functions or default gateways may have changed.
+    std::uint64_t structure_revision() const;
+
+    /// Rises when a neighbour came or went, or has another MAC.
+    std::uint64_t neighbour_revision() const;
 
     /// Rises when anything that snapshot() shows may have changed, but for counters.
     std::uint64_t state_revision() const;

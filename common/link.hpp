@@ -106,6 +106,7 @@ struct Link {
     OperState oper_state = OperState::unknown;
     bool admin_up = false;
     bool carrier = false;
+    bool resolves = false;  ///< neighbours by ARP or ND: no IFF_NOARP, _LOOPBACK or _POINTOPOINT
     std::uint16_t hardware_type = 0;  ///< ARPHRD_*
     std::optional<MacAddress> mac{};
     std::optional<BridgePort> port{};
@@ -118,6 +119,7 @@ struct Link {
     std::uint32_t carrier_changes = 0;
     /// By kind: VLAN id, VXLAN or Geneve network identifier, bond mode (BOND_MODE_*), macvlan mode.
     std::uint32_t detail = 0;
+    std::optional<std::uint32_t> owner_uid{};  ///< of a tun or tap; nothing: nobody's in particular
     BridgeSettings bridge{};
 
     /// Admin up, and operationally up or unable to tell (reachd_interface_up).

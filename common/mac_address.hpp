@@ -35,6 +35,9 @@ class MacAddress {
 
     bool is_zero() const { return bytes_ == std::array<std::uint8_t, size>{}; }
 
+    /// One that a single device can have.
+    bool is_station() const { return !is_group() && !is_zero(); }
+
     /// Lower-case, with colons.
     std::string to_string() const;
 

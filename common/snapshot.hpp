@@ -173,7 +173,8 @@ constexpr std::string_view to_text(LearntBy how) {
 
 struct GuestAddressSnapshot {
     MacAddress mac;
-    std::string address;  ///< numeric, with its zone where link-local
+    std::string address;     ///< numeric, with its zone where link-local
+    std::uint16_t vlan = 0;  ///< which the guest tags itself; 0: untagged
     LearntBy how = LearntBy::arp;
     WallTime first_seen{};
     WallTime last_seen{};

@@ -81,11 +81,15 @@ void append_ipv4(Program& program, std::uint32_t ip) {
     program.jump(BPF_JSET, 0x3fff, Label::drop, Label::accept);
 }
 
-/// Solicitations and advertisements that no router has forwarded.
-void append_ipv6(Program& program, std::uint32_t ip) {
+/// Neighbour discovery that no router has forwarded; A is its ICMPv6 type afterwards.
+void append_neighbour_discovery(Program& program, std::uint32_t ip) {
     program.load(BPF_H | BPF_ABS, ip + 6);  // A = next header and hop limit
     program.jump(BPF_JEQ, 58U << 8U | 255U, Label::next, Label::drop);
     program.load(BPF_B | BPF_ABS, ip + 40);
+}
+
+void append_ipv6(Program& program, std::uint32_t ip) {
+    append_neighbour_discovery(program, ip);
     program.jump(BPF_JEQ, 135, Label::accept, Label::next);
     program.jump(BPF_JEQ, 136, Label::accept, Label::drop);
 }
@@ -102,21 +106,47 @@ void append_checks(Program& program, std::uint32_t ip, Label if_tagged) {
     append_ipv6(program, ip);
 }
 
-}  // namespace
-
-std::vector<sock_filter> neighbour_filter(GuestSide side) {
-    Program program;
-    if (side == GuestSide::outgoing) {
-        constexpr std::uint32_t packet_outgoing = 4;  // PACKET_OUTGOING of <linux/if_packet.h>
-        program.load(BPF_W | BPF_ABS, static_cast<std::uint32_t>(SKF_AD_OFF + SKF_AD_PKTTYPE));
-        program.jump(BPF_JEQ, packet_outgoing, Label::next, Label::drop);
-    }
-    // The type as the kernel has read it already.
+/// What a guest says of itself. The type is the one that the kernel has read already.
+void append_guest(Program& program) {
     program.load(BPF_W | BPF_ABS, static_cast<std::uint32_t>(SKF_AD_OFF + SKF_AD_PROTOCOL));
     append_checks(program, ethernet_bytes, Label::tagged);
     program.set(Label::tagged);
     program.load(BPF_H | BPF_ABS, ethernet_bytes + vlan_tag_bytes - 2);
     append_checks(program, ethernet_bytes + vlan_tag_bytes, Label::drop);
+}
+
+/// Of a macvtap's frames those of the guest.
+void append_outgoing(Program& program) {
+    constexpr std::uint32_t packet_outgoing = 4;  // PACKET_OUTGOING of <linux/if_packet.h>
+    program.load(BPF_W | BPF_ABS, static_cast<std::uint32_t>(SKF_AD_OFF + SKF_AD_PKTTYPE));
+    program.jump(BPF_JEQ, packet_outgoing, Label::next, Label::drop);
+}
+
+/// The socket gets nothing but ARP: of it the replies.
+void append_arp_replies(Program& program) {
+    program.load(BPF_H | BPF_ABS, ethernet_bytes + 6);
+    program.jump(BPF_JEQ, 2, Label::accept, Label::drop);
+}
+
+/// The socket gets nothing but IPv6: of it the advertisements.
+void append_advertisements(Program& program) {
+    append_neighbour_discovery(program, ethernet_bytes);
+    program.jump(BPF_JEQ, 136, Label::accept, Label::drop);
+}
+
+}  // namespace
+
+std::vector<sock_filter> neighbour_filter(PortUse use) {
+    Program program;
+    switch (use) {
+        case PortUse::guest: append_guest(program); break;
+        case PortUse::macvtap_guest:
+            append_outgoing(program);
+            append_guest(program);
+            break;
+        case PortUse::gateway_arp: append_arp_replies(program); break;
+        case PortUse::gateway_nd: append_advertisements(program); break;
+    }
     program.set(Label::accept);
     program.load(BPF_W | BPF_LEN, 0);
     program.jump(BPF_JGT, neighbour_frame_bytes_max, Label::drop, Label::next);

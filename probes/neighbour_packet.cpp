@@ -70,10 +70,6 @@ IpAddress ipv6_at(ByteView bytes, std::size_t at) {
     return *IpAddress::from_bytes(bytes.subspan(at, 16));
 }
 
-bool is_station(const MacAddress& mac) {
-    return !mac.is_group() && !mac.is_zero();
-}
-
 /// One that a host can have (RFC 1122, section 3.2.1.3; RFC 4291, section 2.4).
 bool is_host_address(const IpAddress& address) {
     if (address.is_multicast() || address.is_loopback()) {
@@ -117,7 +113,7 @@ std::uint16_t udp_checksum(ByteView header, ByteView datagram) {
 // ---- ARP
 
 /// RFC 826: `bytes` behind the Ethernet header.
-Reading read_arp(NeighbourFrame found, ByteView bytes) {
+Reading read_arp(NeighbourFrame found, ByteView bytes, Speaker speaker) {
     if (bytes.size() < arp_bytes) {
         return FrameFlaw::damaged;
     }
@@ -137,7 +133,8 @@ Reading read_arp(NeighbourFrame found, ByteView bytes) {
     found.target = ipv4_at(bytes, 24);
     // A sender that differs from the frame's is a proxy, a cluster's virtual address or a forgery:
     // none of them is the guest that we could ask.
-    if (found.mac != found.frame_source) {
+    const bool itself = found.mac == found.frame_source;
+    if (!itself && (speaker == Speaker::itself || !found.mac.is_station())) {
         return FrameFlaw::damaged;
     }
     const bool claims_nothing = found.address.is_unspecified();
@@ -151,10 +148,10 @@ Reading read_arp(NeighbourFrame found, ByteView bytes) {
 // ---- Neighbour discovery
 
 /// RFC 4861, section 4.6: whether all options have their place, and each of type `type` names the
-/// sender of the frame. Sets `present` if there is one.
+/// sender of the frame, if that is to be. Sets `present` if there is one.
 bool check_nd_options(ByteView options,
                       std::uint8_t type,
-                      const MacAddress& sender,
+                      const std::optional<MacAddress>& sender,
                       bool& present) {
     while (!options.empty()) {
         const std::size_t length = read_u8(options, 1).value_or(0) * nd_option_unit;
@@ -162,7 +159,7 @@ bool check_nd_options(ByteView options,
             return false;
         }
         if (options[0] == type) {
-            if (length != nd_option_unit || mac_at(options, 2) != sender) {
+            if (length != nd_option_unit || (sender && mac_at(options, 2) != *sender)) {
                 return false;
             }
             present = true;
@@ -172,11 +169,13 @@ bool check_nd_options(ByteView options,
     return true;
 }
 
-/// RFC 4291, section 2.7.1: ff02::1:ff00:0/104 and the last 24 bits of `target`.
+/// RFC 4291, section 2.7.1: ff02::1:ff00:0/104, before the last 24 bits of an address.
+constexpr std::array<std::uint8_t, 13> solicited_node_prefix{
+    0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff};
+
 bool is_solicited_node_of(const IpAddress& group, const IpAddress& target) {
-    constexpr std::array<std::uint8_t, 13> prefix{0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff};
     const ByteView bytes = group.bytes();
-    return std::equal(prefix.begin(), prefix.end(), bytes.begin()) &&
+    return std::equal(solicited_node_prefix.begin(), solicited_node_prefix.end(), bytes.begin()) &&
            std::equal(bytes.begin() + 13, bytes.end(), target.bytes().begin() + 13);
 }
 
@@ -207,14 +206,16 @@ Reading read_solicitation(NeighbourFrame found,
 Reading read_advertisement(NeighbourFrame found,
                            const IpAddress& source,
                            const IpAddress& destination,
-                           ByteView message) {
+                           ByteView message,
+                           Speaker speaker) {
     found.kind = Kind::advertisement;
     found.solicited = (*read_u32(message, 4) & nd_flag_solicited) != 0;
     found.address = ipv6_at(message, 8);
     found.target = destination;
+    const auto sender = speaker == Speaker::itself ? std::optional(found.mac) : std::nullopt;
     bool with_link_layer = false;
     if (!check_nd_options(
-            message.subspan(nd_bytes), nd_target_link_layer, found.mac, with_link_layer)) {
+            message.subspan(nd_bytes), nd_target_link_layer, sender, with_link_layer)) {
         return FrameFlaw::damaged;
     }
     if (!is_host_address(found.address) || !is_host_address(source) ||
@@ -224,7 +225,7 @@ Reading read_advertisement(NeighbourFrame found,
     return found;
 }
 
-Reading read_ipv6(NeighbourFrame found, ByteView bytes, Checksum checksum) {
+Reading read_ipv6(NeighbourFrame found, ByteView bytes, Checksum checksum, Speaker speaker) {
     if (bytes.size() < ipv6_header_bytes || bytes[0] >> 4U != 6) {
         return FrameFlaw::damaged;
     }
@@ -249,8 +250,9 @@ Reading read_ipv6(NeighbourFrame found, ByteView bytes, Checksum checksum) {
     const IpAddress source = ipv6_at(header, 8);
     const IpAddress destination = ipv6_at(header, 24);
     found.mac = found.frame_source;  // an option may only repeat it
-    return message[0] == nd_solicitation ? read_solicitation(found, source, destination, message)
-                                         : read_advertisement(found, source, destination, message);
+    return message[0] == nd_solicitation
+               ? read_solicitation(found, source, destination, message)
+               : read_advertisement(found, source, destination, message, speaker);
 }
 
 // ---- DHCP
@@ -338,7 +340,7 @@ Reading read_dhcp(NeighbourFrame found, const IpAddress& source, ByteView messag
         return FrameFlaw::damaged;
     }
     found.mac = mac_at(message, 28);
-    if (!is_station(found.mac)) {
+    if (!found.mac.is_station()) {
         return FrameFlaw::damaged;
     }
     if (to_server && options->message_type == dhcp_type_request) {
@@ -393,8 +395,18 @@ void write_bytes(ByteSpan frame, std::size_t at, ByteView bytes) {
     std::copy(bytes.begin(), bytes.end(), frame.begin() + static_cast<std::ptrdiff_t>(at));
 }
 
+/// Where a question goes that is for whoever has the address: everybody, or of IPv6 hosts those
+/// whose address ends alike (RFC 2464, section 7).
+MacAddress group_of(const IpAddress& address) {
+    if (address.family() == Family::ipv4) {
+        return MacAddress({0xff, 0xff, 0xff, 0xff, 0xff, 0xff});
+    }
+    const ByteView bytes = address.bytes();
+    return MacAddress({0x33, 0x33, 0xff, bytes[13], bytes[14], bytes[15]});
+}
+
 void write_ethernet(const NeighbourTarget& target, std::uint16_t type, ByteSpan frame) {
-    write_bytes(frame, 0, target.mac.bytes());
+    write_bytes(frame, 0, target.mac.value_or(group_of(target.address)).bytes());
     write_bytes(frame, MacAddress::size, target.sender_mac.bytes());
     write_big_endian(frame, ether_type_at, type);
 }
@@ -412,7 +424,8 @@ void write_arp(const NeighbourTarget& target, ByteSpan arp) {
 }
 
 /// As neighbour unreachability detection asks: unicast, to the address itself (RFC 4861, section
-/// 7.3.3). With the source link-layer address, without which nobody answers a sender unknown to it.
+/// 7.3.3), or as address resolution does, to its group (7.2.2). With the source link-layer address,
+/// without which nobody answers a sender unknown to it.
 void write_solicitation(const NeighbourTarget& target, ByteSpan ip) {
     const ByteSpan message = ip.subspan(ipv6_header_bytes);
     write_big_endian(ip, 0, std::uint32_t{6U << 28U});
@@ -421,6 +434,9 @@ void write_solicitation(const NeighbourTarget& target, ByteSpan ip) {
     write_big_endian(ip, 7, nd_hop_limit);
     write_bytes(ip, 8, target.sender.bytes());
     write_bytes(ip, 24, target.address.bytes());
+    if (!target.mac) {
+        write_bytes(ip, 24, solicited_node_prefix);
+    }
     write_big_endian(message, 0, nd_solicitation);
     write_bytes(message, 8, target.address.bytes());
     write_big_endian(message, nd_bytes, nd_source_link_layer);
@@ -435,7 +451,7 @@ std::size_t write_neighbour_request(const NeighbourTarget& target, ByteSpan fram
     const bool v4 = target.address.family() == Family::ipv4;
     ENSURE(target.sender.family() == target.address.family());
     ENSURE(v4 || !target.sender.is_unspecified());
-    ENSURE(is_station(target.mac) && is_station(target.sender_mac));
+    ENSURE((!target.mac || target.mac->is_station()) && target.sender_mac.is_station());
     const std::size_t size = v4 ? ethernet_bytes + arp_bytes : neighbour_request_bytes_max;
     ENSURE(frame.size() >= size);
     const ByteSpan written = frame.first(size);
@@ -460,7 +476,7 @@ std::optional<IpAddress> read_request_target(ByteView frame) {
     return std::nullopt;
 }
 
-Reading read_neighbour_frame(ByteView frame, Checksum checksum) {
+Reading read_neighbour_frame(ByteView frame, Checksum checksum, Speaker speaker) {
     if (frame.size() < ethernet_bytes) {
         return FrameFlaw::damaged;
     }
@@ -478,16 +494,25 @@ Reading read_neighbour_frame(ByteView frame, Checksum checksum) {
         at += vlan_tag_bytes;
         type = read_u16(frame, at);
     }
-    if (!type || !is_station(found.frame_source)) {
+    if (!type || !found.frame_source.is_station()) {
         return FrameFlaw::damaged;
     }
     const ByteView payload = tail(frame, at + 2);
     switch (*type) {
-        case ether_type_arp: return read_arp(found, payload);
-        case ether_type_ipv6: return read_ipv6(found, payload, checksum);
+        case ether_type_arp: return read_arp(found, payload, speaker);
+        case ether_type_ipv6: return read_ipv6(found, payload, checksum, speaker);
         case ether_type_ipv4: return read_ipv4(found, payload, checksum);
         default: return FrameFlaw::foreign;
     }
+}
+
+bool is_answer_to(const NeighbourTarget& target, const NeighbourFrame& frame) {
+    const bool answer =
+        frame.kind == Kind::arp_reply || (frame.kind == Kind::advertisement && frame.solicited);
+    IpAddress address = frame.address;
+    address.set_scope(target.address.scope());
+    return answer && address == target.address && frame.frame_destination == target.sender_mac &&
+           frame.target == target.sender && frame.vlan == 0;
 }
 
 }  // namespace reachd

@@ -20,7 +20,8 @@ namespace reachd {
 inline constexpr std::size_t neighbour_request_bytes_max = 14 + 40 + 24 + 8;
 
 /// Bytes written: 42 for ARP, 86 for a solicitation. `frame` has room for the longest. Sender and
-/// address are of one family, the target is no group.
+/// address are of one family, the target is no group. Without a MAC to send it to it is a
+/// broadcast, or goes to the solicited-node group (RFC 4291, section 2.7.1).
 std::size_t write_neighbour_request(const NeighbourTarget& target, ByteSpan frame);
 
 /// Who is asked for in a frame that write_neighbour_request() made: to tell which request it was
@@ -42,7 +43,7 @@ struct NeighbourFrame {
     MacAddress frame_source;       ///< of the Ethernet header
     MacAddress frame_destination;  ///< of the Ethernet header
     /// Whose address it is: ARP sender, link-layer option, chaddr. Equal to frame_source in all but
-    /// dhcp_ack: who speaks for another is refused.
+    /// dhcp_ack: who speaks for another is refused, unless Speaker::anybody may.
     MacAddress mac;
     /// What `mac` says is its own: ARP sender, NS source, NA target, DHCP ciaddr (request: only a
     /// client that renews has one) or yiaddr (ACK). Unspecified: it claims none yet (ARP probe,
@@ -70,8 +71,18 @@ enum class FrameFlaw : std::uint8_t {
 /// checksum offload, leaves it to a device that may never come (TP_STATUS_CSUMNOTREADY).
 enum class Checksum : std::uint8_t { complete, left_to_device };
 
+/// Who may answer for an address. Of a guest, only itself: another is a proxy or a forger. A router
+/// that lends a virtual address (VRRP, HSRP, the anycast gateways of a fabric) may put its own MAC
+/// into the Ethernet header; then `mac` of an advertisement is that one.
+enum class Speaker : std::uint8_t { itself, anybody };
+
 /// From the Ethernet header on, with or without VLAN tags, padded or not.
 Result<NeighbourFrame, FrameFlaw> read_neighbour_frame(ByteView frame,
-                                                       Checksum checksum = Checksum::complete);
+                                                       Checksum checksum = Checksum::complete,
+                                                       Speaker speaker = Speaker::itself);
+
+/// Whether the frame answers that question: about the address asked for, to who asked, untagged.
+/// Who answers, and for which time, is not looked at.
+bool is_answer_to(const NeighbourTarget& target, const NeighbourFrame& frame);
 
 }  // namespace reachd

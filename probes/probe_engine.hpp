@@ -26,8 +26,10 @@
 #include "common/snapshot.hpp"
 #include "common/time.hpp"
 #include "probes/probe_cookie.hpp"
+#include "probes/probe_totals.hpp"
 #include "probes/reachability.hpp"
 #include "probes/rtt_histogram.hpp"
+#include "probes/send_pace.hpp"
 #include "probes/tcp_result.hpp"
 #include "probes/timer_wheel.hpp"
 
@@ -72,13 +74,13 @@ class ProbeEngine {
     static constexpr std::uint8_t second_chances_max = 2;
     /// 64 MB of probes in flight: the table cannot grow beyond it, whatever is configured.
     static constexpr std::size_t in_flight_max = 1'000'000;
-    /// No configuration sends more than this.
-    static constexpr std::uint32_t probes_per_second_max = 200'000;
+    static constexpr std::uint32_t probes_per_second_max = SendPace::probes_per_second_max;
 
     ProbeEngine(const EngineOptions& options, Random& random, MonoTime start);
 
-    /// Begins a session; its first probe falls somewhere within the first interval, so that many
-    /// sessions make a flat rate.
+    /// Begins a session. Its first probe falls somewhere within the first interval, so that many
+    /// sessions make a flat rate; to a peer that was found, and so comes alone or with a few, it
+    /// goes at once.
     std::uint32_t open(const SessionOptions& options, MonoTime now);
     void close(std::uint32_t session);
     /// From the next probe on; its counters stay.
@@ -120,8 +122,10 @@ class ProbeEngine {
     void on_transmit_stamp(ProbeToken token, WallTime stamp);
     /// An answer that has proved to be ours; `received` is the kernel's stamp, if it gave one.
     void on_answer(ProbeToken token, std::optional<WallTime> received, const Instant& read);
-    /// A true answer that does not say which probe it answers (ARP, neighbour discovery): the one
-    /// sent last before it. With more than one out it gives no RTT.
+    /// A true answer that does not say which probe it answers (ARP, neighbour discovery): counted
+    /// for the one sent last before it of those that are out, else late for as many as were lost
+    /// since the peer's last answer, else a duplicate. Gives an RTT only where it can belong to one
+    /// probe alone: no other was out, none is lost whose answer may still come.
     void on_unnumbered_answer(std::uint32_t session,
                               std::optional<WallTime> received,
                               const Instant& read);
@@ -131,9 +135,9 @@ class ProbeEngine {
     void on_syn_retransmits(ProbeToken token, std::uint32_t count);
     /// An ICMP error about this session: explains losses, ends nothing.
     void on_error(std::uint32_t session, FailureReason reason, const Instant& now);
-    /// Our receive buffer overflowed: answers may be gone that the network delivered. A connect is
-    /// not asked again: the kernel itself takes its answer.
-    void on_receive_overflow(const Instant& now);
+    /// The buffer that all answers of this kind come through overflowed: some may be gone that the
+    /// network delivered. A connect is not asked again: the kernel itself takes its answer.
+    void on_receive_overflow(ProbeKind kind);
     /// The buffer that only this session's answers come through did.
     void on_receive_overflow_of(std::uint32_t session);
 
@@ -144,6 +148,9 @@ class ProbeEngine {
     /// The sequence number in flight (or lately) whose low 16 bits are these; for ICMP errors that
     /// quote no more than a header.
     bool knows_sequence(std::uint32_t session, std::uint16_t low_bits) const;
+
+    /// A probe of this session is out, and has no answer yet.
+    bool awaits_answer(std::uint32_t session) const;
 
     /// Sessions whose verdict or shown state may have changed since the last call, each once.
     std::vector<std::uint32_t> take_changed();
@@ -159,6 +166,11 @@ class ProbeEngine {
     std::optional<bool> reachable(std::uint32_t session) const;
     /// The reason of the latest failure; timeout before the first.
     FailureReason last_failure(std::uint32_t session) const;
+
+    /// Probes that are out, or answered and waiting for their transmit stamp.
+    std::size_t in_flight(ProbeKind kind) const {
+        return in_flight_[static_cast<std::size_t>(kind)];
+    }
 
     /// Whether the kernel has taken (or refused) a probe of this session.
     bool asked(std::uint32_t session) const { return sessions_[session].asked; }
@@ -183,7 +195,16 @@ class ProbeEngine {
         FailureReason last = FailureReason::timeout;
         FailureReason evidence = FailureReason::timeout;
         MonoTime evidence_at{};
+        /// Lost probes whose answer may still come, and how long after the peer's next one.
+        std::uint64_t owed_answers = 0;
+        MonoTime owed_until = mono_never;
         bool has_evidence = false;
+    };
+
+    /// Of all probes of a kind: what happened to us, not to them.
+    struct Epochs {
+        std::uint32_t stall = 0;   ///< rises with each stall or overflow of our own
+        std::uint32_t repeat = 0;  ///< probes sent before this stall epoch are asked again
     };
 
     using Microseconds = std::chrono::duration<std::uint32_t, std::micro>;
@@ -234,6 +255,7 @@ class ProbeEngine {
         std::uint32_t stall_epoch = 0;
         bool in_burst = false;
         bool answered = false;     ///< only its transmit stamp is missing
+        bool overlaps = false;     ///< another was out without an answer; of ARP only
         std::uint8_t chances = 0;  ///< time-outs granted anew since we stood still or overflowed
     };
 
@@ -244,6 +266,7 @@ class ProbeEngine {
     void order_burst(std::uint32_t id, MonoTime now, std::vector<SendOrder>& orders);
     void give_order(std::uint32_t id, MonoTime due, bool in_burst, std::vector<SendOrder>& orders);
     bool has_room(const Session& session, std::size_t ordered) const;
+    MonoTime first_due(const SessionOptions& options, MonoTime now);
     void skip_missed(Session& session, MonoTime now, SkipReason reason);
     void schedule_session(std::uint32_t id);
 
@@ -255,15 +278,18 @@ class ProbeEngine {
                std::optional<ReachabilityMachine::Event> event,
                ReachabilityMachine::Event reach_event,
                MonoTime now);
-    bool take_token();
-    void refill_tokens(MonoTime now);
-    void adapt_throttle(MonoTime now, Duration lag);
 
     std::uint32_t find_flight(const Session& session, std::uint32_t sequence) const;
-    std::uint32_t allocate_flight();
+    std::uint32_t allocate_flight(ProbeKind kind);
     void remove_flight(std::uint32_t flight);
     void lose(std::uint32_t flight, FailureReason reason, const Instant& now);
     void receive(std::uint32_t flight);
+    void take_sample(std::uint32_t flight, std::optional<WallTime> received, const Instant& read);
+    void mark_overlap(const Session& session, Flight& flight);
+    std::uint32_t last_unanswered(const Session& session, std::optional<WallTime> received) const;
+    std::uint64_t answers_owed(const Session& session, MonoTime now) const;
+    void note_owed_answer(Session& session, MonoTime now);
+    void note_unnumbered_answer(Session& session, MonoTime now);
     void note_unexpected_answer(Session& session, std::uint32_t sequence);
     bool mark_answered(Session& session, std::uint32_t sequence);
     bool answered_in_time(const Flight& flight, WallTime received, const Instant& read) const;
@@ -273,6 +299,7 @@ class ProbeEngine {
     Trouble& trouble(Session& session);
     void count_failure(Session& session, FailureReason reason);
     FailureReason loss_reason(const Session& session, MonoTime now) const;
+    const Epochs& epochs_of(const Session& session) const;
     bool is_starved(const Flight& flight) const;
     void begin_burst(Session& session, MonoTime now);
     bool begin_burst_anew(Session& session, MonoTime now);
@@ -286,32 +313,20 @@ class ProbeEngine {
     TimerWheel session_wheel_;
     std::vector<Flight> flights_;
     std::uint32_t free_flights_ = none;
-    std::size_t flights_in_use_ = 0;
+    std::size_t flights_free_ = 0;
+    std::array<std::size_t, probe_kind_count> in_flight_{};
     TimerWheel flight_wheel_;
     std::vector<std::uint32_t> changed_;
     std::vector<ProbeToken> abandoned_;
     std::uint64_t opened_ = 0;  ///< sessions ever opened: places the next one in its interval
+    MonoTime prompt_free_{};    ///< from here on a first probe may go at once
 
-    std::vector<std::array<Histogram, peer_kind_count>> host_rtt_;  ///< by probe kind
-    std::array<std::array<bool, peer_kind_count>, probe_kind_count> peer_kind_seen_{};
-    Histogram delay_;
-    std::array<std::uint64_t, skip_reason_count> skipped_{};
-    std::array<std::array<std::uint64_t, discard_reason_count>, probe_kind_count> discarded_{};
-    std::array<std::uint64_t, probe_kind_count> user_stamped_{};
-
-    std::uint32_t probes_per_second_;
-    double tokens_ = 0;
-    MonoTime tokens_at_;
-    double throttle_ratio_ = 1.0;
-    MonoTime throttle_window_;
-    Duration throttle_lag_{};
-    Duration poll_lag_{};  ///< of the poll under way
-    std::uint32_t throttle_polls_ = 0;
+    ProbeTotals totals_;
+    SendPace pace_;
 
     std::optional<Instant> last_observed_;
-    std::uint16_t clock_epoch_ = 0;   ///< rises with each step of the wall clock
-    std::uint32_t stall_epoch_ = 0;   ///< rises with each stall or overflow of our own
-    std::uint32_t repeat_epoch_ = 0;  ///< probes sent before this stall epoch are asked again
+    std::uint16_t clock_epoch_ = 0;  ///< rises with each step of the wall clock
+    std::array<Epochs, probe_kind_count> epochs_{};
 };
 
 }  // namespace reachd

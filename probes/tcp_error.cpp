@@ -22,7 +22,7 @@ FailureReason connect_failure(int error, const TcpTarget& target) {
         case EHOSTUNREACH:
         case EACCES:  // a "prohibit" route: once open, a socket needs no other permission
             return FailureReason::no_route;
-        case EPERM:
+        case EPERM:         // a control group's hook
         case ECONNREFUSED:  // a security module's hook: a peer's answer comes later than this
             return FailureReason::local_firewall;
         case EINVAL: {
@@ -51,9 +51,9 @@ std::optional<FailureReason> tcp_send_failure(TcpStep step, int error, const Tcp
     switch (step) {
         case TcpStep::open:
         case TcpStep::prepare: return FailureReason::local_error;
-        case TcpStep::connect: return connect_failure(error, target);
+        case TcpStep::connect: break;
     }
-    return FailureReason::local_error;
+    return error == EADDRNOTAVAIL ? std::nullopt : std::optional(connect_failure(error, target));
 }
 
 std::optional<FailureReason> tcp_loss(const QueuedTcpError& queued, const IpAddress& own) {
@@ -66,6 +66,11 @@ std::optional<FailureReason> tcp_loss(const QueuedTcpError& queued, const IpAddr
         return FailureReason::neighbour_failed;
     }
     return reason;
+}
+
+bool is_local_reject(const TcpResult& loss, const IpAddress& own) {
+    return loss.kind == TcpResult::Kind::lost && loss.reason != FailureReason::neighbour_failed &&
+           same_bytes(loss.reporter, own);
 }
 
 std::optional<TcpEnd> tcp_end(int pending_error) {

@@ -25,11 +25,13 @@ enum class TcpStep : std::uint8_t {
 };
 
 /// Why the kernel did not take this connect, from the errno of that step. Nothing: trouble of our
-/// own (descriptors, memory, buffers), which says nothing about any path.
+/// own (descriptors, memory, buffers, local ports), which says nothing about any path. A source
+/// address that is not the host's is a local_error of bind(); the same errno of connect() means
+/// that all local ports towards this destination are taken (or, for IPv6, that there is no address
+/// to ask from yet).
 ///
-/// A packet that the output hook of the local firewall drops does not count here: connect() hides
-/// that from us, and the SYN is retransmitted as if the network had lost it. local_firewall is what
-/// a cgroup's or a security module's hook refuses.
+/// Of the local firewall's output hook connect() says nothing. What it rejects is found by
+/// is_local_reject(); what it drops is retransmitted as if the network had lost it.
 std::optional<FailureReason> tcp_send_failure(TcpStep step, int error, const TcpTarget& target);
 
 /// One message of a socket's error queue: the parts of struct sock_extended_err that matter.
@@ -43,6 +45,12 @@ struct QueuedTcpError {
 /// The loss that this message explains; nothing: none. `own` is the local end of the connection:
 /// "host unreachable" from there means that our own neighbour discovery had no answer.
 std::optional<FailureReason> tcp_loss(const QueuedTcpError& queued, const IpAddress& own);
+
+/// Whether this loss is the local firewall's REJECT: an ICMP error of our own host. Found on the
+/// error queue right after connect() it means that the SYN has not left: never sent,
+/// local_firewall. What a firewall rejects of later SYNs only, when the first one is counted as
+/// sent, is lost.
+bool is_local_reject(const TcpResult& loss, const IpAddress& own);
 
 struct TcpEnd {
     TcpResult::Kind kind = TcpResult::Kind::lost;

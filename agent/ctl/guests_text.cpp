@@ -8,7 +8,6 @@
 
 #include "agent/ctl/cause_text.hpp"
 #include "agent/ctl/quantity_text.hpp"
-#include "agent/ctl/state_look.hpp"
 #include "agent/ctl/table_text.hpp"
 #include "agent/ctl/topology_tree.hpp"
 #include "agent/ctl/word_choice.hpp"
@@ -18,15 +17,12 @@ namespace {
 
 using Text = Result<ListText, std::string>;
 
-constexpr std::string_view none = "-";
+constexpr std::string_view unknown = "unknown";
 
 /// One address of a guest, or a guest without one.
-struct Row {
+struct Row : ListRow {
     const Guest* guest = nullptr;
     const GuestAddress* address = nullptr;  ///< null: none is known
-    std::string state = "unknown";
-    std::string cause{};
-    Health health = Health::unknown;
 };
 
 bool is_probed(const GuestAddress& address) {
@@ -42,20 +38,16 @@ std::string cause_of(const GuestAddress& address) {
 }
 
 Row row_of(const Guest& guest, const GuestAddress& address) {
-    Row row{.guest = &guest, .address = &address};
-    row.state = is_probed(address) ? address.state : "unknown";
-    row.cause = cause_of(address);
-    row.health = health_of(row.state);
-    if (row.health == Health::well && !row.cause.empty()) {
-        row.health = Health::noted;
-    }
+    const std::string_view state = is_probed(address) ? address.state : unknown;
+    Row row{{shown_name(guest), {}, state, cause_of(address), address.since}, &guest, &address};
+    row.health = health_of(row);
     return row;
 }
 
 /// `whole`: also the addresses that are not probed while others of the same guest are.
 void add_rows(std::vector<Row>& rows, const Guest& guest, bool whole) {
     if (guest.addresses.empty()) {
-        rows.push_back({.guest = &guest});
+        rows.push_back({{shown_name(guest), {}, unknown, {}, guest.since}, &guest});
         return;
     }
     const bool any_probed = std::any_of(guest.addresses.begin(), guest.addresses.end(), is_probed);
@@ -64,24 +56,6 @@ void add_rows(std::vector<Row>& rows, const Guest& guest, bool whole) {
             rows.push_back(row_of(guest, address));
         }
     }
-}
-
-std::optional<WallTime> since_of(const Row& row) {
-    return row.address != nullptr ? row.address->since : row.guest->since;
-}
-
-/// Of what is ill the longest so comes first: the rest may follow from it.
-bool stands_before(const Row& left, const Row& right) {
-    if (left.health != right.health) {
-        return left.health < right.health;
-    }
-    if (left.health < Health::well && since_of(left) != since_of(right)) {
-        const auto never = WallTime::max();
-        return since_of(left).value_or(never) < since_of(right).value_or(never);
-    }
-    const auto& left_name = shown_name(*left.guest);
-    const auto& right_name = shown_name(*right.guest);
-    return left_name != right_name && comes_before(left_name, right_name);
 }
 
 /// The last answer to probes of this kind.
@@ -93,24 +67,22 @@ std::string rtt_cell(const Row& row, std::string_view probe, const Terminal& ter
             }
         }
     }
-    return std::string(none);
+    return std::string(no_value);
 }
 
 TableRow cells_of(const Row& row, const GuestsReport& report, const Terminal& terminal) {
     const Guest& guest = *row.guest;
-    const auto ink = ink_of(row.state);
-    const auto since = since_of(row);
-    const auto bridge = guest.bridge.empty() ? std::string(none) : guest.bridge;
+    const auto bridge = guest.bridge.empty() ? std::string(no_value) : guest.bridge;
     return {
-        .mark = {std::string(symbol_of(row.state, terminal)), ink},
+        .mark = mark_of(row, terminal),
         .cells = {{shown_name(guest)},
                   {row.address != nullptr ? row.address->address : "not seen"},
-                  {row.state, ink},
+                  state_cell(row),
                   {bridge + "/" + guest.device},
                   {rtt_cell(row, "arp", terminal)},
                   {rtt_cell(row, "icmp", terminal)},
-                  {report.time && since ? age_text(*report.time - *since) : ""},
-                  {row.cause, row.health == Health::noted ? Ink::warning : ink}},
+                  since_cell(row, report.time),
+                  cause_cell(row)},
     };
 }
 
@@ -134,27 +106,6 @@ std::string table_of(const std::vector<Row>& rows,
     return table_text(columns, table, view.legend, terminal);
 }
 
-/// "9 guests: 7 up, 1 down, 1 without an address yet."
-std::string total_text(const std::vector<const Guest*>& guests) {
-    std::vector<std::string> parts;
-    const auto add = [&](std::string_view state, bool has_address, std::string_view word) {
-        const auto count = std::count_if(guests.begin(), guests.end(), [&](const Guest* guest) {
-            return guest->state == state && guest->addresses.empty() != has_address;
-        });
-        if (count > 0) {
-            parts.push_back(fmt::format("{} {}", count, word));
-        }
-    };
-    add("up", true, "up");
-    add("degraded", true, "degraded");
-    add("suspect", true, "suspect");
-    add("down", true, "down");
-    add("unknown", true, "unknown yet");
-    add("unknown", false, "without an address yet");
-    return fmt::format(
-        "{} guest{}: {}.\n", guests.size(), guests.size() == 1 ? "" : "s", fmt::join(parts, ", "));
-}
-
 std::size_t guest_count(const std::vector<Row>& rows) {
     std::set<const Guest*> guests;
     for (const Row& row : rows) {
@@ -176,7 +127,12 @@ std::string list_text(const std::vector<const Guest*>& guests,
         add_rows(rows, *guest, whole);
     }
     std::stable_sort(rows.begin(), rows.end(), stands_before);
-    auto footer = total_text(guests);
+    std::vector<std::string_view> states;
+    for (const Guest* guest : guests) {
+        const bool has_none = guest->addresses.empty() && guest->state == unknown;
+        states.push_back(has_none ? std::string_view() : std::string_view(guest->state));
+    }
+    auto footer = total_text("guest", states);
     if (!whole) {
         const auto all = guest_count(rows);
         leave_out_well(rows);

@@ -1,17 +1,19 @@
-// What the lists of peers and of guests have in common: how many of the well rows they show, what
-// they say of the others, and what they tell beside their text. Knows neither of the two.
+// What the lists of peers and of guests have in common: the order of their rows, how many of the
+// well ones they show, what they say of the others and of all. Knows neither of the two.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include "agent/ctl/state_look.hpp"
+#include "agent/ctl/table_text.hpp"
 #include "agent/ctl/terminal.hpp"
+#include "common/time.hpp"
 
 namespace reachd::ctl {
 
@@ -20,6 +22,31 @@ struct ListText {
     std::string text;
     bool is_ill = false;  ///< something of it is down
 };
+
+/// What places and colours a row. The views are into the report that it is about.
+struct ListRow {
+    std::string_view name;
+    std::string_view second_name{};  ///< decides between equal names; empty: they keep their order
+    std::string_view state;          ///< "up", "degraded", "suspect", "down", "unknown"
+    std::string cause{};
+    std::optional<WallTime> since{};
+    Health health = Health::unknown;
+};
+
+/// Of the row's state; `noted` where it is up and there is a cause to tell.
+Health health_of(const ListRow& row);
+
+/// What is ill first, and of it the longest so: the rest may follow from it. Then by name.
+bool stands_before(const ListRow& left, const ListRow& right);
+
+/// The cells that all lists have: mark, state, age and cause.
+Cell mark_of(const ListRow& row, const Terminal& terminal);
+Cell state_cell(const ListRow& row);
+Cell since_cell(const ListRow& row, const std::optional<WallTime>& now);
+Cell cause_cell(const ListRow& row);
+
+/// Stands in a cell for what there is none of.
+inline constexpr std::string_view no_value = "-";
 
 /// Rows of a list without --all: as many well ones as fill it up to the first number, and never
 /// fewer than the second.
@@ -38,24 +65,14 @@ void leave_out_well(std::vector<Row>& rows) {
     rows.erase(begin + static_cast<std::ptrdiff_t>(kept), end);
 }
 
+/// "30 peers: 27 up, 1 suspect, 2 down.", of the states of all; an empty one: a guest without an
+/// address. `thing` is one of them.
+std::string total_text(std::string_view thing, const std::vector<std::string_view>& states);
+
 /// "… 25 more are up: reachctl peers --all"; nothing for 0.
-inline std::string hidden_text(std::size_t hidden,
-                               std::string_view command,
-                               const Terminal& terminal) {
-    return hidden == 0 ? std::string()
-                       : fmt::format("{} {} more {} up: {}\n",
-                                     glyphs(terminal).ellipsis,
-                                     hidden,
-                                     hidden == 1 ? "is" : "are",
-                                     command);
-}
+std::string hidden_text(std::size_t hidden, std::string_view command, const Terminal& terminal);
 
 /// What the daemon left out of its answer; nothing for 0.
-inline std::string omitted_text(std::uint64_t omitted, const Terminal& terminal) {
-    return omitted == 0 ? std::string()
-                        : fmt::format("{} {} more do not fit the answer of reachd\n",
-                                      glyphs(terminal).ellipsis,
-                                      omitted);
-}
+std::string omitted_text(std::uint64_t omitted, const Terminal& terminal);
 
 }  // namespace reachd::ctl

@@ -1,14 +1,12 @@
 #include "agent/ctl/peers_text.hpp"
 
 #include <algorithm>
-#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "agent/ctl/cause_text.hpp"
 #include "agent/ctl/quantity_text.hpp"
-#include "agent/ctl/state_look.hpp"
 #include "agent/ctl/table_text.hpp"
 #include "agent/ctl/topology_tree.hpp"
 #include "agent/ctl/word_choice.hpp"
@@ -18,13 +16,9 @@ namespace {
 
 using Text = Result<ListText, std::string>;
 
-constexpr std::string_view none = "-";
-
 /// A peer with what is decided about its row.
-struct Row {
+struct Row : ListRow {
     const Peer* peer = nullptr;
-    std::string cause;
-    Health health = Health::unknown;
 };
 
 std::string cause_of(const Peer& peer) {
@@ -39,30 +33,13 @@ std::string cause_of(const Peer& peer) {
 }
 
 Row row_of(const Peer& peer) {
-    Row row{&peer, cause_of(peer), health_of(peer.state)};
-    if (row.health == Health::well && !row.cause.empty()) {
-        row.health = Health::noted;
-    }
+    Row row{{peer.name, peer.address, peer.state, cause_of(peer), peer.since}, &peer};
+    row.health = health_of(row);
     return row;
 }
 
-/// Of what is ill the longest so comes first: the rest may follow from it.
-bool stands_before(const Row& left, const Row& right) {
-    if (left.health != right.health) {
-        return left.health < right.health;
-    }
-    if (left.health < Health::well && left.peer->since != right.peer->since) {
-        const auto never = WallTime::max();
-        return left.peer->since.value_or(never) < right.peer->since.value_or(never);
-    }
-    if (left.peer->name != right.peer->name) {
-        return comes_before(left.peer->name, right.peer->name);
-    }
-    return left.peer->address < right.peer->address;
-}
-
 std::string rtt_cell(const std::optional<double>& seconds, const Terminal& terminal) {
-    return seconds ? rtt_text(*seconds, terminal) : std::string(none);
+    return seconds ? rtt_text(*seconds, terminal) : std::string(no_value);
 }
 
 std::string loss_cell(const Row& row) {
@@ -70,24 +47,22 @@ std::string loss_cell(const Row& row) {
     if (row.health == Health::down) {
         return loss_text(1);
     }
-    return row.peer->loss_ratio ? loss_text(*row.peer->loss_ratio) : std::string(none);
+    return row.peer->loss_ratio ? loss_text(*row.peer->loss_ratio) : std::string(no_value);
 }
 
 TableRow cells_of(const Row& row, const PeersReport& report, const Terminal& terminal) {
     const Peer& peer = *row.peer;
-    const auto ink = ink_of(peer.state);
     const bool is_down = row.health == Health::down;
-    const auto since = report.time && peer.since ? age_text(*report.time - *peer.since) : "";
-    return {.mark = {std::string(symbol_of(peer.state, terminal)), ink},
+    return {.mark = mark_of(row, terminal),
             .cells = {{peer.name},
-                      {peer.address.empty() ? std::string(none) : peer.address},
+                      {peer.address.empty() ? std::string(no_value) : peer.address},
                       {peer.kind},
-                      {peer.state, ink},
-                      {is_down ? std::string(none) : rtt_cell(peer.rtt_seconds, terminal)},
-                      {is_down ? std::string(none) : rtt_cell(peer.rtt_p99_seconds, terminal)},
+                      state_cell(row),
+                      {is_down ? std::string(no_value) : rtt_cell(peer.rtt_seconds, terminal)},
+                      {is_down ? std::string(no_value) : rtt_cell(peer.rtt_p99_seconds, terminal)},
                       {loss_cell(row)},
-                      {since},
-                      {row.cause, row.health == Health::noted ? Ink::warning : ink}}};
+                      since_cell(row, report.time),
+                      cause_cell(row)}};
 }
 
 std::string table_of(const std::vector<Row>& rows,
@@ -111,25 +86,6 @@ std::string table_of(const std::vector<Row>& rows,
     return table_text(columns, table, view.legend, terminal);
 }
 
-/// "30 peers: 27 up, 1 suspect, 2 down."
-std::string total_text(const std::vector<Row>& rows) {
-    std::vector<std::string> parts;
-    const auto add = [&](std::string_view state, std::string_view word) {
-        const auto count = std::count_if(
-            rows.begin(), rows.end(), [&](const Row& row) { return row.peer->state == state; });
-        if (count > 0) {
-            parts.push_back(fmt::format("{} {}", count, word));
-        }
-    };
-    add("up", "up");
-    add("degraded", "degraded");
-    add("suspect", "suspect");
-    add("down", "down");
-    add("unknown", "unknown yet");
-    return fmt::format(
-        "{} peer{}: {}.\n", rows.size(), rows.size() == 1 ? "" : "s", fmt::join(parts, ", "));
-}
-
 std::string list_text(std::vector<Row> rows,
                       const PeersReport& report,
                       bool whole,
@@ -139,7 +95,11 @@ std::string list_text(std::vector<Row> rows,
         return view.legend ? "No peers: none is configured, and none was found.\n" : "";
     }
     std::sort(rows.begin(), rows.end(), stands_before);
-    auto footer = total_text(rows);
+    std::vector<std::string_view> states;
+    for (const Row& row : rows) {
+        states.push_back(row.state);
+    }
+    auto footer = total_text("peer", states);
     if (!whole) {
         const auto all = rows.size();
         leave_out_well(rows);

@@ -148,11 +148,12 @@ void Daemon::say_what_is_done(const Config& config) {
     const bool raw = sockets.front()->mode() == IcmpSocket::Mode::raw;
     log_.write(
         {LogLevel::notice,
-         fmt::format("reachd {}: metrics at {}; probing {} configured peers{}, {} by {} sockets",
+         fmt::format("reachd {}: metrics at {}; probing {} configured peers{}{}, {} by {} sockets",
                      build_info().version,
                      urls,
                      agent_.peer_count(),
-                     config.discover_gateways ? " and the default gateways" : "",
+                     config.discover_gateways ? ", default gateways" : "",
+                     config.guests.enabled ? ", local guests" : "",
                      families,
                      raw ? "raw" : "ping"),
          started_message,
@@ -207,7 +208,7 @@ void Daemon::describe_device(DeviceLookup lookup) {
 /// Reads /proc and libvirt's files, which takes its time.
 void Daemon::identify(GuestLookup lookup) {
     boost::asio::post(describer_, [this, lookup = std::move(lookup)]() mutable {
-        const NameEvidence evidence = read_name_evidence();
+        const NameEvidence evidence = read_name_evidence(stopping_);
         std::vector<GuestPort> ports;
         for (const GuestLookup::Port& port : lookup.ports) {
             ports.push_back(port.facts);
@@ -290,6 +291,7 @@ void Daemon::wait_for_signal() {
 }
 
 void Daemon::begin_stop() {
+    stopping_ = true;
     service_.stopping();
     watchdog_timer_.cancel();
     probe_loop_.close();

@@ -2,6 +2,7 @@
 // start and stop; what is probed, judged and said is the Agent's affair.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <utility>
@@ -74,6 +75,7 @@ class Daemon {
     Resolver resolver_;
     WebLoop web_;
     RuntimeFile runtime_file_{runtime_directory()};  ///< describer_'s, but at start and end
+    std::atomic<bool> stopping_{false};              ///< the describer's scans end early
     /// Reads facts of devices and names of guests, writes the run-time file; joined first.
     boost::asio::thread_pool describer_{1};
     std::string configured_host_name_;

@@ -10,19 +10,19 @@
 
 namespace reachd {
 
-NameEvidence read_name_evidence(const std::filesystem::path& root) {
+NameEvidence read_name_evidence(const std::atomic<bool>& stop, const std::filesystem::path& root) {
     NameEvidence evidence;
     const auto add_gaps = [&evidence](std::vector<NameGap>& gaps) {
         std::move(gaps.begin(), gaps.end(), std::back_inserter(evidence.gaps));
     };
-    auto table = read_process_table(root);
+    auto table = read_process_table(stop, root);
     evidence.processes = std::move(table.processes);
     evidence.vm_uids = std::move(table.vm_uids);
     add_gaps(table.gaps);
-    auto libvirt = read_libvirt_files(root);
+    auto libvirt = read_libvirt_files(stop, root);
     evidence.domains = std::move(libvirt.domains);
     add_gaps(libvirt.gaps);
-    auto namespaces = read_namespace_names(root);
+    auto namespaces = read_namespace_names(stop, root);
     evidence.namespaces = std::move(namespaces.names);
     add_gaps(namespaces.gaps);
     return evidence;

@@ -22,6 +22,8 @@
 #include "agent/guest_text.hpp"
 #include "agent/io/bounded_file.hpp"
 #include "agent/io/gap_collector.hpp"
+#include "agent/io/process_table.hpp"
+#include "agent/io/scan_patience.hpp"
 
 namespace reachd {
 namespace {
@@ -148,12 +150,16 @@ class Numbers {
 };
 
 /// Names of the files in a directory, in order; at most namespace_names_max.
-Result<std::vector<std::string>, std::error_code> file_names(const fs::path& path) {
+Result<std::vector<std::string>, std::error_code> file_names(const fs::path& path,
+                                                             const ScanPatience& patience) {
     std::error_code error;
     std::vector<std::string> names;
     for (fs::directory_iterator at(path, error), end; !error && at != end; at.increment(error)) {
         if (names.size() >= namespace_names_max) {
             return error_of(E2BIG);
+        }
+        if (patience.is_over()) {
+            break;  // who opens them says so
         }
         names.push_back(at->path().filename());
     }
@@ -166,7 +172,9 @@ Result<std::vector<std::string>, std::error_code> file_names(const fs::path& pat
 
 class Scan {
   public:
-    explicit Scan(fs::path root) : root_(std::move(root)) {}
+    Scan(const std::atomic<bool>& stop, fs::path root)
+        : root_(std::move(root)),
+          patience_(stop, name_scan_time_max) {}
 
     NamespaceNames run() {
         read_directory("run/netns");
@@ -183,7 +191,7 @@ class Scan {
   private:
     void read_directory(const char* path) {
         const std::string source = std::string("/") + path;
-        const auto names = file_names(root_ / path);
+        const auto names = file_names(root_ / path, patience_);
         if (!names) {
             gaps_.add(source, names.error());
             return;
@@ -193,6 +201,10 @@ class Scan {
             return;
         }
         for (const auto& name : *names) {
+            if (patience_.is_over()) {
+                gaps_.add(source, "reading took too long");
+                return;
+            }
             read_file(root_ / path / name, name, source + "/*");
         }
     }
@@ -223,6 +235,7 @@ class Scan {
     }
 
     fs::path root_;
+    ScanPatience patience_;
     Numbers numbers_;
     NamespaceNames found_;
     GapCollector gaps_;
@@ -230,8 +243,8 @@ class Scan {
 
 }  // namespace
 
-NamespaceNames read_namespace_names(const fs::path& root) {
-    return Scan(root).run();
+NamespaceNames read_namespace_names(const std::atomic<bool>& stop, const fs::path& root) {
+    return Scan(stop, root).run();
 }
 
 }  // namespace reachd

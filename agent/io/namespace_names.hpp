@@ -3,6 +3,7 @@
 // that has no number here has no veth here either. Enters none of them, and makes no numbers.
 #pragma once
 
+#include <atomic>
 #include <filesystem>
 #include <vector>
 
@@ -16,7 +17,8 @@ struct NamespaceNames {
 };
 
 /// Blocks, about ten microseconds a namespace: never to be called on a loop. Looks into run/netns
-/// and run/docker/netns under `root`; the latter is root's own.
-NamespaceNames read_namespace_names(const std::filesystem::path& root = "/");
+/// and run/docker/netns under `root`; the latter is root's own. Ends early once `stop` is set.
+NamespaceNames read_namespace_names(const std::atomic<bool>& stop,
+                                    const std::filesystem::path& root = "/");
 
 }  // namespace reachd

@@ -76,7 +76,7 @@ template <class Source>
 void ProbeLoop::wait_for(Source& source) {
     source.async_wait([this, &source] {
         if (!closed_) {
-            turn();
+            turn(&source);
             wait_for(source);
         }
     });
@@ -106,14 +106,14 @@ std::vector<SocketSnapshot> ProbeLoop::sockets() const {
 // ---- A turn
 
 /// Answers first, then the clock: a probe is out of time only when nothing that was read by then
-/// answers it.
-void ProbeLoop::turn() {
+/// answers it. `ready`: the source that has something to read.
+void ProbeLoop::turn(const void* ready) {
     read_ = now();
     agent_.observe(read_);
     if (!netlink_->caught_up()) {
         agent_.handle(NetlinkPending{}, read_);  // lest our own delay looks like silence
     }
-    drain_probes();
+    drain_probes(ready);
     const Instant at = now();
     agent_.observe(at);
     agent_.poll(at, actions_);
@@ -125,26 +125,38 @@ void ProbeLoop::turn() {
 }
 
 /// What is still in a socket may answer a probe that is out of time; in a flood of what is not ours
-/// the clock must go on all the same.
-void ProbeLoop::drain_probes() {
-    const auto drain = [this](auto& source) {
+/// the clock must go on all the same. A source that owes no answer is not asked: a look into an
+/// empty socket costs as much as a packet.
+void ProbeLoop::drain_probes(const void* ready) {
+    const auto drain = [this, ready](auto& source, ProbeKind kind) {
+        if (&source != ready && !agent_.awaits(kind)) {
+            return;
+        }
         for (int rounds = 0; rounds < drain_rounds_max && !source.drain(*this); ++rounds) {
         }
     };
     for (const auto& socket : echo_sockets_) {
-        drain(*socket);
+        drain(*socket, ProbeKind::icmp);
     }
-    drain(connector_);
-    drain(neighbours_);
+    drain(connector_, ProbeKind::tcp);
+    drain(neighbours_, ProbeKind::arp);
 }
 
-void ProbeLoop::perform_for_guests() {
+void ProbeLoop::perform_for_neighbours() {
     for (const IfIndex port : actions_.guest_ports.closed) {
         neighbours_.close_port(port);
     }
-    for (const auto& [port, side] : actions_.guest_ports.opened) {
-        if (const auto error = neighbours_.open_port(port, side)) {
+    for (const auto& [port, use] : actions_.guest_ports.opened) {
+        if (const auto error = neighbours_.open_port(port, use)) {
             agent_.handle(GuestPortFailed{port, error.message()}, now());
+        }
+    }
+    for (const NeighbourPort& port : actions_.gateway_ports.closed) {
+        neighbours_.close_port(port.device, port.use);
+    }
+    for (const NeighbourPort& port : actions_.gateway_ports.opened) {
+        if (const auto error = neighbours_.open_port(port.device, port.use)) {
+            agent_.handle(GatewayPortFailed{port, error.message()}, now());
         }
     }
     neighbours_.send(actions_.neighbour_requests, *this);
@@ -166,7 +178,7 @@ void ProbeLoop::perform() {
         agent_.handle(TcpAbandoned{token, connector_.abandon(token)}, now());
     }
     connector_.connect(actions_.tcp_requests, *this);
-    perform_for_guests();
+    perform_for_neighbours();
     for (const DumpRequest& request : actions_.dumps) {
         if (netlink_->request(request)) {
             agent_.handle(DumpRequestFailed{}, now());
@@ -267,17 +279,18 @@ void ProbeLoop::on_neighbour_stamp(ProbeToken token, WallTime stamp) {
 }
 
 void ProbeLoop::on_neighbour_frame(IfIndex port,
+                                   PortUse use,
                                    const NeighbourFrame& frame,
                                    std::optional<WallTime> received) {
-    agent_.handle(NeighbourHeard{port, frame, received}, read_);
+    agent_.handle(NeighbourHeard{port, frame, received, use}, read_);
 }
 
 void ProbeLoop::on_neighbour_flaw(IfIndex) {
     agent_.handle(PacketRejected{PacketFlaw::malformed}, read_);
 }
 
-void ProbeLoop::on_neighbour_overflow(IfIndex port) {
-    agent_.handle(NeighbourOverflowed{port}, read_);
+void ProbeLoop::on_neighbour_overflow(IfIndex port, PortUse use) {
+    agent_.handle(NeighbourOverflowed{port, use}, read_);
 }
 
 void ProbeLoop::on_datagram(ByteView datagram) {

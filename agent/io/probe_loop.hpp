@@ -81,21 +81,22 @@ class ProbeLoop final : private EchoSink,
 
     void on_neighbour_stamp(ProbeToken token, WallTime stamp) override;
     void on_neighbour_frame(IfIndex port,
+                            PortUse use,
                             const NeighbourFrame& frame,
                             std::optional<WallTime> received) override;
     void on_neighbour_flaw(IfIndex port) override;
-    void on_neighbour_overflow(IfIndex port) override;
+    void on_neighbour_overflow(IfIndex port, PortUse use) override;
 
     void on_datagram(ByteView datagram) override;
     void on_overrun() override;
     void on_truncated() override;
     void on_request_failed() override;
 
-    void turn();
+    void turn(const void* ready = nullptr);
     void drain_netlink();
-    void drain_probes();
+    void drain_probes(const void* ready);
     void perform();
-    void perform_for_guests();
+    void perform_for_neighbours();
     void arm_timer();
     template <class Source>
     void wait_for(Source& source);

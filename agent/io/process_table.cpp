@@ -17,7 +17,7 @@
 #include "agent/guest_text.hpp"
 #include "agent/io/bounded_file.hpp"
 #include "agent/io/gap_collector.hpp"
-#include "common/io/system_clock.hpp"
+#include "agent/io/scan_patience.hpp"
 
 namespace reachd {
 namespace {
@@ -123,9 +123,9 @@ std::string_view first_line(std::string_view text) {
 
 class ProcessScan {
   public:
-    explicit ProcessScan(const std::filesystem::path& root)
+    ProcessScan(const std::atomic<bool>& stop, const std::filesystem::path& root)
         : proc_(root / "proc"),
-          deadline_(mono_now() + process_table_time_max) {
+          patience_(stop, name_scan_time_max) {
         table_.vm_uids = management_uids(root);
     }
 
@@ -164,7 +164,7 @@ class ProcessScan {
                 gaps_.add("/proc", "too many processes");
                 return;
             }
-            if (mono_now() > deadline_) {
+            if (patience_.is_over()) {
                 gaps_.add("/proc", "reading took too long");
                 return;
             }
@@ -247,7 +247,7 @@ class ProcessScan {
     };
 
     std::filesystem::path proc_;
-    MonoTime deadline_;
+    ScanPatience patience_;
     ProcessTable table_;
     GapCollector gaps_;
     Spent management_;
@@ -263,6 +263,7 @@ bool is_domain_file(std::string_view name) {
 /// Names of a directory's domain files, in order.
 std::vector<std::string> domain_files(Directory& directory,
                                       const std::string& source,
+                                      const ScanPatience& patience,
                                       GapCollector& gaps) {
     std::vector<std::string> names;
     std::size_t seen = 0;
@@ -270,6 +271,9 @@ std::vector<std::string> domain_files(Directory& directory,
         if (++seen > libvirt_entries_max) {
             gaps.add(source, "too many files");
             break;
+        }
+        if (patience.is_over()) {
+            break;  // who reads them says so
         }
         if (is_domain_file(name)) {
             names.emplace_back(name);
@@ -281,9 +285,9 @@ std::vector<std::string> domain_files(Directory& directory,
 
 class LibvirtScan {
   public:
-    explicit LibvirtScan(const std::filesystem::path& root)
+    LibvirtScan(const std::atomic<bool>& stop, const std::filesystem::path& root)
         : root_(root),
-          deadline_(mono_now() + process_table_time_max) {}
+          patience_(stop, name_scan_time_max) {}
 
     LibvirtFiles run() {
         read_directory("run/libvirt/qemu");
@@ -300,13 +304,13 @@ class LibvirtScan {
             gaps_.add(source, directory.error());
             return;
         }
-        for (const auto& name : domain_files(directory, source, gaps_)) {
+        for (const auto& name : domain_files(directory, source, patience_, gaps_)) {
             if (files_.domains.size() >= virtual_machines_max ||
                 libvirt_files_bytes_max - bytes_ <= libvirt_file_bytes_max) {
                 gaps_.add(source, "too many or too long");
                 return;
             }
-            if (mono_now() > deadline_) {
+            if (patience_.is_over()) {
                 gaps_.add(source, "reading took too long");
                 return;
             }
@@ -332,7 +336,7 @@ class LibvirtScan {
     }
 
     std::filesystem::path root_;
-    MonoTime deadline_;
+    ScanPatience patience_;
     LibvirtFiles files_;
     GapCollector gaps_;
     std::size_t bytes_ = 0;
@@ -340,12 +344,12 @@ class LibvirtScan {
 
 }  // namespace
 
-ProcessTable read_process_table(const std::filesystem::path& root) {
-    return ProcessScan(root).run();
+ProcessTable read_process_table(const std::atomic<bool>& stop, const std::filesystem::path& root) {
+    return ProcessScan(stop, root).run();
 }
 
-LibvirtFiles read_libvirt_files(const std::filesystem::path& root) {
-    return LibvirtScan(root).run();
+LibvirtFiles read_libvirt_files(const std::atomic<bool>& stop, const std::filesystem::path& root) {
+    return LibvirtScan(stop, root).run();
 }
 
 }  // namespace reachd

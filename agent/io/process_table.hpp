@@ -6,6 +6,7 @@
 // ProtectProc=). libvirt's files are root's own.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -27,8 +28,8 @@ inline constexpr std::size_t users_machines_max = 512;
 inline constexpr std::size_t users_command_lines_bytes_max = 8U << 20U;
 /// libvirt's files read in one go, all together.
 inline constexpr std::size_t libvirt_files_bytes_max = 64U << 20U;
-/// A host that is too busy to be read within this is read in part.
-inline constexpr Duration process_table_time_max = std::chrono::seconds(2);
+/// A host that is too busy to be read within this, for each kind of source, is read in part.
+inline constexpr Duration name_scan_time_max = std::chrono::seconds(2);
 
 struct ProcessTable {
     std::vector<VmProcess> processes;    ///< by ascending pid
@@ -36,17 +37,19 @@ struct ProcessTable {
     std::vector<NameGap> gaps;           ///< by source and reason
 };
 
-/// Blocks, some microseconds a process: never to be called on a loop. Files are looked for under
-/// `root`. Users come from etc/passwd alone: no name service is asked, which might wait for a
-/// network that we are to watch.
-ProcessTable read_process_table(const std::filesystem::path& root = "/");
+/// Blocks, some microseconds a process: never to be called on a loop. Ends early once `stop` is
+/// set. Files are looked for under `root`. Users come from etc/passwd alone: no name service is
+/// asked, which might wait for a network that we are to watch.
+ProcessTable read_process_table(const std::atomic<bool>& stop,
+                                const std::filesystem::path& root = "/");
 
 struct LibvirtFiles {
     std::vector<LibvirtDomain> domains;  ///< by file name
     std::vector<NameGap> gaps;
 };
 
-/// Blocks. A host without libvirt has neither domains nor gaps.
-LibvirtFiles read_libvirt_files(const std::filesystem::path& root = "/");
+/// Blocks; ends early once `stop` is set. A host without libvirt has neither domains nor gaps.
+LibvirtFiles read_libvirt_files(const std::atomic<bool>& stop,
+                                const std::filesystem::path& root = "/");
 
 }  // namespace reachd

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
+#include <deque>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -18,11 +18,14 @@
 #include <linux/if_packet.h>
 #include <linux/net_tstamp.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "common/check.hpp"
 #include "common/io/system_clock.hpp"
+#include "probes/io/packet_batch.hpp"
 #include "probes/io/socket_closer.hpp"
 #include "probes/neighbour_filter.hpp"
 #include "probes/sent_requests.hpp"
@@ -30,11 +33,10 @@
 namespace reachd {
 namespace {
 
-constexpr std::size_t ports_per_drain = 64;
+constexpr std::size_t ports_per_wait = 64;
 constexpr std::size_t stamps_per_read = 16;
 /// A request with its looped link header; room for a tag.
 constexpr std::size_t looped_bytes = neighbour_request_bytes_max + 4;
-constexpr std::size_t control_bytes = 192;
 /// Fewer frames than that never filled the buffer: small as they are (the filter's limit), no
 /// driver spends more than 16 KiB on one.
 constexpr std::size_t frames_of_overflow_min = 4;
@@ -67,109 +69,6 @@ class Descriptor {
     int fd_;
 };
 
-// ---- Reading a batch
-
-/// The control messages we look for in what we read.
-struct Ancillary {
-    std::optional<WallTime> stamp;
-    std::uint16_t vlan = 0;  ///< of a tag that the kernel keeps beside the frame
-    Checksum checksum = Checksum::complete;
-};
-
-std::optional<WallTime> read_stamp(const cmsghdr* header) {
-    timespec time{};  // the first of three: software stamps (timestamping.rst)
-    std::memcpy(&time, CMSG_DATA(header), sizeof(time));
-    if (time.tv_sec == 0 && time.tv_nsec == 0) {
-        return std::nullopt;
-    }
-    return WallTime(std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec));
-}
-
-Ancillary read_control(msghdr& message) {
-    constexpr std::uint16_t vlan_id_mask = 0x0fff;
-    Ancillary found;
-    for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
-         header = CMSG_NXTHDR(&message, header)) {
-        if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_TIMESTAMPING) {
-            found.stamp = read_stamp(header);
-        } else if (header->cmsg_level == SOL_PACKET && header->cmsg_type == PACKET_AUXDATA) {
-            tpacket_auxdata data{};
-            std::memcpy(&data, CMSG_DATA(header), sizeof(data));
-            if ((data.tp_status & TP_STATUS_VLAN_VALID) != 0) {
-                found.vlan = data.tp_vlan_tci & vlan_id_mask;
-            }
-            if ((data.tp_status & TP_STATUS_CSUMNOTREADY) != 0) {
-                found.checksum = Checksum::left_to_device;
-            }
-        }
-    }
-    return found;
-}
-
-/// Room for frames and their control messages, laid out once; recvmmsg fills it.
-class Batch {
-  public:
-    Batch(std::size_t frames, std::size_t bytes_each)
-        : bytes_each_(bytes_each),
-          used_(frames),
-          bytes_(frames * bytes_each),
-          slots_(frames),
-          messages_(frames) {
-        for (std::size_t i = 0; i < frames; ++i) {
-            slots_[i].vector = {bytes_.data() + i * bytes_each, bytes_each};
-            messages_[i].msg_hdr.msg_iov = &slots_[i].vector;
-            messages_[i].msg_hdr.msg_iovlen = 1;
-        }
-    }
-
-    std::size_t size() const { return messages_.size(); }
-
-    /// How many were there.
-    std::size_t receive(int fd, int flags) {
-        for (std::size_t i = 0; i < used_; ++i) {
-            messages_[i].msg_hdr.msg_control = slots_[i].control.data();
-            messages_[i].msg_hdr.msg_controllen = control_bytes;
-            messages_[i].msg_hdr.msg_flags = 0;
-        }
-        int got = read(fd, flags);
-        if (got < 0 && errno != EAGAIN) {
-            // A pending error of the device (it went down) was reported, and so cleared, instead.
-            got = read(fd, flags);
-        }
-        const auto count = static_cast<std::size_t>(std::max(got, 0));
-        // The call touches one header more than it fills when it runs into the end of the queue.
-        used_ = std::min(count + 1, size());
-        return count;
-    }
-
-    ByteView frame(std::size_t place) const {
-        const auto length = std::min<std::size_t>(messages_[place].msg_len, bytes_each_);
-        return ByteView(bytes_).subspan(place * bytes_each_, length);
-    }
-
-    Ancillary ancillary(std::size_t place) { return read_control(messages_[place].msg_hdr); }
-
-  private:
-    struct Slot {
-        iovec vector{};
-        alignas(cmsghdr) std::array<std::uint8_t, control_bytes> control{};
-    };
-
-    int read(int fd, int flags) {
-        return recvmmsg(fd,
-                        messages_.data(),
-                        static_cast<unsigned>(messages_.size()),
-                        flags | MSG_DONTWAIT,
-                        nullptr);
-    }
-
-    std::size_t bytes_each_;
-    std::size_t used_;  ///< headers that the last receive() may have changed
-    std::vector<std::uint8_t> bytes_;
-    std::vector<Slot> slots_;
-    std::vector<mmsghdr> messages_;
-};
-
 // ---- Opening
 
 template <class Value>
@@ -177,12 +76,38 @@ bool set_option(int fd, int level, int name, const Value& value) {
     return setsockopt(fd, level, name, &value, sizeof(value)) == 0;
 }
 
+/// What sets the sockets of each use apart, by PortUse.
+struct PortKind {
+    std::uint16_t protocol = 0;  ///< ETH_P_*: what the kernel offers to the filter at all
+    bool ignore_outgoing = true;
+    Speaker speaker = Speaker::itself;
+};
+
+constexpr std::array<PortKind, 4> port_kinds{{
+    {ETH_P_ALL, true, Speaker::itself},
+    {ETH_P_ALL, false, Speaker::itself},
+    {ETH_P_ARP, true, Speaker::anybody},
+    {ETH_P_IPV6, true, Speaker::anybody},
+}};
+
+constexpr const PortKind& kind_of(PortUse use) {
+    return port_kinds[static_cast<std::size_t>(use)];
+}
+
+/// Of a socket: a device has one for its guests, and one for gateways of each family. Never
+/// pause_timer_key.
+std::uint64_t key_of(IfIndex index, PortUse use) {
+    const bool for_guests = !is_for_gateways(use);
+    const auto slot = static_cast<std::uint64_t>(for_guests ? PortUse::guest : use);
+    return slot << 32U | static_cast<std::uint64_t>(index);
+}
+
 /// Complete before the socket is bound: until then it hears nothing, so nothing comes unfiltered.
-bool set_options(int fd, GuestSide side) {
-    std::vector<sock_filter> program = neighbour_filter(side);
+bool set_options(int fd, PortUse use) {
+    std::vector<sock_filter> program = neighbour_filter(use);
     const sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
     const int on = 1;
-    const int ignore_outgoing = side == GuestSide::incoming ? 1 : 0;
+    const int ignore_outgoing = kind_of(use).ignore_outgoing ? 1 : 0;
     const int stamping =
         SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_TX_SOFTWARE;
     return set_option(fd, SOL_SOCKET, SO_ATTACH_FILTER, filter) &&
@@ -192,10 +117,10 @@ bool set_options(int fd, GuestSide side) {
            set_option(fd, SOL_SOCKET, SO_RCVBUF, NeighbourSockets::receive_buffer_bytes);
 }
 
-bool bind_to(int fd, IfIndex port) {
+bool bind_to(int fd, IfIndex port, std::uint16_t protocol) {
     sockaddr_ll address{};
     address.sll_family = AF_PACKET;
-    address.sll_protocol = htons(ETH_P_ALL);
+    address.sll_protocol = htons(protocol);
     address.sll_ifindex = static_cast<int>(port);
     return bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
 }
@@ -214,13 +139,29 @@ bool control_epoll(int epoll, int operation, int fd, std::uint32_t events, std::
     return epoll_ctl(epoll, operation, fd, &wanted) == 0;
 }
 
+/// TCP probes, clients and files need theirs.
+rlim_t half_of_descriptors() {
+    rlimit limit{};
+    ENSURE(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    return limit.rlim_cur / 2;
+}
+
 }  // namespace
 
 struct NeighbourSockets::State {
     struct Port {
         int socket = -1;  ///< bound; for the closer, in the end
+        IfIndex index = IfIndex::any;
+        PortUse use = PortUse::guest;
         SentRequests requests;
+        MonoTime counted_from{};  ///< where `frames` begins
+        std::size_t frames = 0;   ///< read since then
         bool is_paused = false;
+    };
+
+    struct Pause {
+        MonoTime end{};
+        std::uint64_t key = 0;  ///< may be closed by now
     };
 
     explicit State(boost::asio::io_context& context);
@@ -230,23 +171,31 @@ struct NeighbourSockets::State {
     State(const State&) = delete;
     State& operator=(const State&) = delete;
 
-    [[nodiscard]] std::error_code open(IfIndex index, GuestSide side);
-    void close(IfIndex index);
+    [[nodiscard]] std::error_code open(IfIndex index, PortUse use);
+    void close(std::uint64_t key);
     void close_all();
     void send(const NeighbourRequest& request, NeighbourSink& sink);
+    bool drain(NeighbourSink& sink);
+    std::size_t drain(Port& port, bool has_error, NeighbourSink& sink);
     void take_stamps(Port& port, NeighbourSink& sink);
-    void take_frame(IfIndex index, std::size_t place, NeighbourSink& sink);
-    void drain(IfIndex index, Port& port, bool has_error, NeighbourSink& sink);
-    void pause(IfIndex index, Port& port);
+    void take_frame(const Port& port, std::size_t place, NeighbourSink& sink);
+    void tell_overflow(const Port& port, NeighbourSink& sink) const;
+    void rest_in_storm(Port& port, std::size_t got, MonoTime at);
+    void arm_pause_timer();
     void end_pauses();
 
     boost::asio::posix::stream_descriptor epoll;
     Descriptor pause_timer;
-    std::unordered_map<IfIndex, Port> ports;
-    std::vector<IfIndex> paused;  ///< some may be closed by now
+    std::unordered_map<std::uint64_t, Port> ports;
+    std::deque<Pause> pauses;  ///< by their ends
+    MonoTime last_pause_end{};
     SocketCloser closer;
-    Batch frames{frames_per_port_and_drain, neighbour_frame_bytes_max};
-    Batch stamps{stamps_per_read, looped_bytes};
+    const rlim_t descriptors_allowed = half_of_descriptors();
+    std::array<epoll_event, ports_per_wait> ready{};
+    std::size_t ready_count = 0;
+    std::size_t ready_next = 0;  ///< those before had their turn
+    PacketBatch frames{frames_per_storm_pause, neighbour_frame_bytes_max};
+    PacketBatch stamps{stamps_per_read, looped_bytes};
 };
 
 NeighbourSockets::State::State(boost::asio::io_context& context)
@@ -262,31 +211,38 @@ NeighbourSockets::State::State(boost::asio::io_context& context)
     }
 }
 
-std::error_code NeighbourSockets::State::open(IfIndex index, GuestSide side) {
+std::error_code NeighbourSockets::State::open(IfIndex index, PortUse use) {
     if (index == IfIndex::any) {
         return std::make_error_code(std::errc::no_such_device);
     }
     if (ports.size() + closer.pending() >= ports_max) {
         return std::make_error_code(std::errc::no_space_on_device);
     }
+    if (ports.size() + closer.pending() >= descriptors_allowed) {
+        return std::make_error_code(std::errc::too_many_files_open);
+    }
     Descriptor socket(::socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (socket.get() < 0 || !set_options(socket.get(), side) || !bind_to(socket.get(), index)) {
+    if (socket.get() < 0 || !set_options(socket.get(), use) ||
+        !bind_to(socket.get(), index, kind_of(use).protocol)) {
         return last_error();
     }
     if (!is_ethernet(socket.get())) {
         closer.close(socket.release());
         return std::make_error_code(std::errc::protocol_not_supported);
     }
-    const auto key = static_cast<std::uint64_t>(index);
+    const std::uint64_t key = key_of(index, use);
     if (!control_epoll(epoll.native_handle(), EPOLL_CTL_ADD, socket.get(), EPOLLIN, key)) {
         return last_error();
     }
-    ports[index].socket = socket.release();
+    Port& port = ports[key];
+    port.socket = socket.release();
+    port.index = index;
+    port.use = use;
     return {};
 }
 
-void NeighbourSockets::State::close(IfIndex index) {
-    const auto found = ports.find(index);
+void NeighbourSockets::State::close(std::uint64_t key) {
+    const auto found = ports.find(key);
     if (found == ports.end()) {
         return;
     }
@@ -300,11 +256,11 @@ void NeighbourSockets::State::close(IfIndex index) {
 void NeighbourSockets::State::close_all() {
     std::vector<int> sockets;
     sockets.reserve(ports.size());
-    for (const auto& [index, port] : ports) {
+    for (const auto& [key, port] : ports) {
         sockets.push_back(port.socket);
     }
     ports.clear();
-    paused.clear();
+    pauses.clear();
     closer.close_all(sockets);
 }
 
@@ -330,7 +286,8 @@ int send_frame(int fd, ByteView frame) {
 }  // namespace
 
 void NeighbourSockets::State::send(const NeighbourRequest& request, NeighbourSink& sink) {
-    const auto found = ports.find(request.target.device);
+    const PortUse use = request.target.use;
+    const auto found = ports.find(key_of(request.target.device, use));
     if (found == ports.end()) {
         sink.on_not_sent(request.order, FailureReason::local_error);
         return;
@@ -340,12 +297,14 @@ void NeighbourSockets::State::send(const NeighbourRequest& request, NeighbourSin
     const std::size_t size = write_neighbour_request(request.target, frame);
     const Instant at = now();
     const int error = send_frame(port.socket, ByteView(frame).first(size));
-    if (error == 0 || error == ENOBUFS) {
-        // ENOBUFS: dropped by the queue of the device, so by one who does not take its frames.
+    // ENOBUFS: the queue of the device is full. A guest's, of frames that it does not take; that
+    // of an uplink, of our own traffic.
+    const bool full = error == ENOBUFS;
+    if (error == 0 || (full && !is_for_gateways(use))) {
         port.requests.add(request.target.address, request.order.token, at.wall);
         sink.on_sent(request.order, at);
         take_stamps(port, sink);  // mostly there by now, and then nobody need be woken for it
-    } else if (error == EAGAIN || error == ENOMEM || error == EINTR) {
+    } else if (full || error == EAGAIN || error == ENOMEM || error == EINTR) {
         sink.on_skipped(request.order);
     } else {
         sink.on_not_sent(
@@ -374,61 +333,83 @@ void NeighbourSockets::State::take_stamps(Port& port, NeighbourSink& sink) {
     } while (got == stamps.size());
 }
 
-void NeighbourSockets::State::take_frame(IfIndex index, std::size_t place, NeighbourSink& sink) {
+void NeighbourSockets::State::take_frame(const Port& port, std::size_t place, NeighbourSink& sink) {
     const Ancillary ancillary = frames.ancillary(place);
-    auto frame = read_neighbour_frame(frames.frame(place), ancillary.checksum);
+    auto frame =
+        read_neighbour_frame(frames.frame(place), ancillary.checksum, kind_of(port.use).speaker);
     if (frame) {
         if (ancillary.vlan != 0) {
             frame->vlan = ancillary.vlan;
         }
-        sink.on_neighbour_frame(index, *frame, ancillary.stamp);
+        sink.on_neighbour_frame(port.index, port.use, *frame, ancillary.stamp);
     } else if (frame.error() == FrameFlaw::damaged) {
-        sink.on_neighbour_flaw(index);
+        sink.on_neighbour_flaw(port.index);
     }
 }
 
 /// A request's stamp is queued before its answer can exist: read after the answers, but delivered
-/// before them, it is always in time.
-void NeighbourSockets::State::drain(IfIndex index,
-                                    Port& port,
-                                    bool has_error,
-                                    NeighbourSink& sink) {
+/// before them, it is always in time. Returns how many frames there were.
+std::size_t NeighbourSockets::State::drain(Port& port, bool has_error, NeighbourSink& sink) {
     const std::size_t got = frames.receive(port.socket, 0);
+    const Instant at = got > 0 ? now() : Instant{};
     if (got > 0) {
-        sink.on_batch(now());
+        sink.on_batch(at);
     }
     if (has_error || !port.requests.empty()) {
         take_stamps(port, sink);
     }
     for (std::size_t i = 0; i < got; ++i) {
-        take_frame(index, i, sink);
+        take_frame(port, i, sink);
     }
     if (got >= frames_of_overflow_min) {
-        tpacket_stats counts{};  // since they were read last
-        socklen_t length = sizeof(counts);
-        if (getsockopt(port.socket, SOL_PACKET, PACKET_STATISTICS, &counts, &length) == 0 &&
-            counts.tp_drops > 0) {
-            sink.on_neighbour_overflow(index);
-        }
+        tell_overflow(port, sink);
     }
-    if (got == frames.size()) {
-        pause(index, port);
+    if (got > 0) {
+        rest_in_storm(port, got, at.mono);
+    }
+    return got;
+}
+
+void NeighbourSockets::State::tell_overflow(const Port& port, NeighbourSink& sink) const {
+    tpacket_stats counts{};  // since they were read last
+    socklen_t length = sizeof(counts);
+    if (getsockopt(port.socket, SOL_PACKET, PACKET_STATISTICS, &counts, &length) == 0 &&
+        counts.tp_drops > 0) {
+        sink.on_neighbour_overflow(port.index, port.use);
     }
 }
 
-void NeighbourSockets::State::pause(IfIndex index, Port& port) {
-    const auto key = static_cast<std::uint64_t>(index);
-    if (port.is_paused ||
+/// Counted over a time and not by what one read gives: a loop that keeps up with a storm finds a
+/// frame or two each time.
+void NeighbourSockets::State::rest_in_storm(Port& port, std::size_t got, MonoTime at) {
+    if (at - port.counted_from >= storm_pause) {
+        port.counted_from = at;
+        port.frames = 0;
+    }
+    port.frames += got;
+    const std::uint64_t key = key_of(port.index, port.use);
+    if (port.frames < frames_per_storm_pause ||
         !control_epoll(epoll.native_handle(), EPOLL_CTL_MOD, port.socket, 0, key)) {
         return;
     }
     port.is_paused = true;
-    if (paused.empty()) {
-        itimerspec wanted{};
-        wanted.it_value.tv_nsec = std::chrono::nanoseconds(storm_pause).count();
-        static_cast<void>(timerfd_settime(pause_timer.get(), 0, &wanted, nullptr));
+    const MonoTime in_turn = std::min(last_pause_end + pause_spacing, at + storm_pause_max);
+    last_pause_end = std::max(at + storm_pause, in_turn);
+    pauses.push_back({last_pause_end, key});
+    if (pauses.size() == 1) {
+        arm_pause_timer();
     }
-    paused.push_back(index);
+}
+
+/// Of the pause that ends first.
+void NeighbourSockets::State::arm_pause_timer() {
+    using std::chrono::seconds;
+    const Duration end = pauses.front().end.time_since_epoch();
+    const auto whole = std::chrono::floor<seconds>(end);
+    itimerspec wanted{};
+    wanted.it_value.tv_sec = whole.count();
+    wanted.it_value.tv_nsec = std::chrono::nanoseconds(end - whole).count();
+    static_cast<void>(timerfd_settime(pause_timer.get(), TFD_TIMER_ABSTIME, &wanted, nullptr));
 }
 
 void NeighbourSockets::State::end_pauses() {
@@ -436,18 +417,46 @@ void NeighbourSockets::State::end_pauses() {
     if (read(pause_timer.get(), &expirations, sizeof(expirations)) < 0) {
         return;
     }
-    for (const IfIndex index : std::exchange(paused, {})) {
-        const auto found = ports.find(index);
+    const MonoTime at = mono_now();
+    for (; !pauses.empty() && pauses.front().end <= at; pauses.pop_front()) {
+        const std::uint64_t key = pauses.front().key;
+        const auto found = ports.find(key);
         if (found == ports.end() || !found->second.is_paused) {
             continue;
         }
-        found->second.is_paused = false;
-        static_cast<void>(control_epoll(epoll.native_handle(),
-                                        EPOLL_CTL_MOD,
-                                        found->second.socket,
-                                        EPOLLIN,
-                                        static_cast<std::uint64_t>(index)));
+        Port& port = found->second;
+        port.is_paused = false;
+        port.counted_from = at;
+        port.frames = 0;
+        static_cast<void>(
+            control_epoll(epoll.native_handle(), EPOLL_CTL_MOD, port.socket, EPOLLIN, key));
     }
+    if (!pauses.empty()) {
+        arm_pause_timer();
+    }
+}
+
+/// Those that were ready and not served the last time come first: all have their turn.
+bool NeighbourSockets::State::drain(NeighbourSink& sink) {
+    if (ready_next == ready_count) {
+        const int count =
+            epoll_wait(epoll.native_handle(), ready.data(), static_cast<int>(ready.size()), 0);
+        ready_count = static_cast<std::size_t>(std::max(count, 0));
+        ready_next = 0;
+    }
+    std::size_t read = 0;
+    while (ready_next < ready_count && read < frames_per_drain_max) {
+        const epoll_event& event = ready[ready_next++];
+        if (event.data.u64 == pause_timer_key) {
+            end_pauses();
+            continue;
+        }
+        const auto found = ports.find(event.data.u64);
+        if (found != ports.end() && !found->second.is_paused) {
+            read += drain(found->second, (event.events & EPOLLERR) != 0, sink);
+        }
+    }
+    return ready_next == ready_count && ready_count < ready.size();
 }
 
 // ---- The public face
@@ -457,13 +466,13 @@ NeighbourSockets::NeighbourSockets(boost::asio::io_context& context)
 
 NeighbourSockets::~NeighbourSockets() = default;
 
-std::error_code NeighbourSockets::open_port(IfIndex port, GuestSide side) {
-    close_port(port);
-    return state_->open(port, side);
+std::error_code NeighbourSockets::open_port(IfIndex port, PortUse use) {
+    close_port(port, use);
+    return state_->open(port, use);
 }
 
-void NeighbourSockets::close_port(IfIndex port) {
-    state_->close(port);
+void NeighbourSockets::close_port(IfIndex port, PortUse use) {
+    state_->close(key_of(port, use));
 }
 
 std::size_t NeighbourSockets::ports() const {
@@ -486,23 +495,7 @@ void NeighbourSockets::send(std::span<const NeighbourRequest> requests, Neighbou
 }
 
 bool NeighbourSockets::drain(NeighbourSink& sink) {
-    // The kernel puts a port that stays ready at the end of its list: all have their turn.
-    std::array<epoll_event, ports_per_drain> ready{};
-    const int count =
-        epoll_wait(state_->epoll.native_handle(), ready.data(), static_cast<int>(ready.size()), 0);
-    for (int i = 0; i < count; ++i) {
-        const epoll_event& event = ready[static_cast<std::size_t>(i)];
-        if (event.data.u64 == pause_timer_key) {
-            state_->end_pauses();
-            continue;
-        }
-        const IfIndex index{static_cast<std::uint32_t>(event.data.u64)};
-        const auto found = state_->ports.find(index);
-        if (found != state_->ports.end()) {
-            state_->drain(index, found->second, (event.events & EPOLLERR) != 0, sink);
-        }
-    }
-    return count < static_cast<int>(ready.size());
+    return state_->drain(sink);
 }
 
 void NeighbourSockets::close() {

@@ -15,6 +15,7 @@
 #include <linux/errqueue.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -137,9 +138,9 @@ std::size_t connects_allowed() {
     ENSURE(getrlimit(RLIMIT_NOFILE, &limit) == 0);
     constexpr std::size_t spared = TcpConnector::descriptors_spared;
     const auto files = static_cast<std::size_t>(
-        std::min<rlim_t>(limit.rlim_cur, TcpConnector::connects_max + spared));
-    // Of very few, half.
-    return files >= 2 * spared ? files - spared : files / 2;
+        std::min<rlim_t>(limit.rlim_cur, 2 * TcpConnector::connects_max + spared));
+    // Of very few, a quarter.
+    return files >= 2 * spared ? (files - spared) / 2 : files / 4;
 }
 
 int open_epoll() {
@@ -165,8 +166,20 @@ struct TcpConnector::State {
     std::uint16_t port_of_ours_min;
     ConnectTable table;
 
-    void begin(const TcpRequest& request, const Instant& call_began, TcpSink& sink);
-    bool watch_socket(const TcpRequest& request, int fd, MonoTime begun);
+    /// A connect that the kernel took, and that the sink is not told of yet.
+    struct Begun {
+        const TcpRequest* request = nullptr;
+        ConnectTable::Handle handle{};
+        int fd = -1;
+        Instant at;
+    };
+
+    std::optional<Begun> begin(const TcpRequest& request, const Instant& call_began, TcpSink& sink);
+    std::optional<ConnectTable::Handle> watch_socket(const TcpRequest& request,
+                                                     int fd,
+                                                     MonoTime begun);
+    void tell_begun(std::span<const Begun> begun, TcpSink& sink);
+    void tell_failed(const Begun& begun, TcpSink& sink);
     std::size_t look(TcpSink& sink);
     void take_event(const epoll_event& event, const Instant& read, TcpSink& sink);
 };
@@ -259,7 +272,9 @@ void report_failure(const TcpRequest& request, TcpStep step, int error, TcpSink&
 
 }  // namespace
 
-bool TcpConnector::State::watch_socket(const TcpRequest& request, int fd, MonoTime begun) {
+std::optional<ConnectTable::Handle> TcpConnector::State::watch_socket(const TcpRequest& request,
+                                                                      int fd,
+                                                                      MonoTime begun) {
     const bool may_meet_itself = request.target.port >= port_of_ours_min;
     const auto handle = table.add({fd, may_meet_itself, request.order.token, begun});
     epoll_event wanted{};
@@ -267,46 +282,47 @@ bool TcpConnector::State::watch_socket(const TcpRequest& request, int fd, MonoTi
     wanted.events = EPOLLOUT | EPOLLET;
     wanted.data.u64 = static_cast<std::uint64_t>(handle);
     if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &wanted) == 0) {
-        return true;
+        return handle;
     }
     table.remove(handle);
-    return false;
+    return std::nullopt;
 }
 
-void TcpConnector::State::begin(const TcpRequest& request,
-                                const Instant& call_began,
-                                TcpSink& sink) {
+std::optional<TcpConnector::State::Begun> TcpConnector::State::begin(const TcpRequest& request,
+                                                                     const Instant& call_began,
+                                                                     TcpSink& sink) {
     const TcpTarget& target = request.target;
     ENSURE(target.port != 0);
     if (table.full() || epoll < 0) {
         sink.on_skipped(request.order);
-        return;
+        return std::nullopt;
     }
     const int domain = target.destination.family() == Family::ipv4 ? AF_INET : AF_INET6;
     const int fd = socket(domain, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
     if (fd < 0) {
         report_failure(request, TcpStep::open, errno, sink);
-        return;
+        return std::nullopt;
     }
     if (!prepare(fd, target)) {
         const int error = errno;
         ::close(fd);
         report_failure(request, TcpStep::prepare, error, sink);
-        return;
+        return std::nullopt;
     }
     const MonoTime begun = mono_now();
     if (!start_connect(fd, target)) {
         const int error = errno;
         ::close(fd);
         report_failure(request, TcpStep::connect, error, sink);
-        return;
+        return std::nullopt;
     }
-    if (!watch_socket(request, fd, begun)) {
+    const auto handle = watch_socket(request, fd, begun);
+    if (!handle) {
         close_by_reset(fd);
         sink.on_skipped(request.order);
-        return;
+        return std::nullopt;
     }
-    sink.on_sent(request.order, {begun, call_began.wall + (begun - call_began.mono)});
+    return Begun{&request, *handle, fd, {begun, call_began.wall + (begun - call_began.mono)}};
 }
 
 void TcpConnector::connect(std::span<const TcpRequest> requests, TcpSink& sink) {
@@ -317,9 +333,14 @@ void TcpConnector::connect(std::span<const TcpRequest> requests, TcpSink& sink) 
     while (!requests.empty()) {
         const auto some = requests.first(std::min(requests.size(), connects_per_look));
         requests = requests.subspan(some.size());
+        std::array<State::Begun, connects_per_look> begun;
+        std::size_t count = 0;
         for (const TcpRequest& request : some) {
-            state_->begin(request, began, sink);
+            if (const auto one = state_->begin(request, began, sink)) {
+                begun[count++] = *one;
+            }
         }
+        state_->tell_begun(std::span(begun).first(count), sink);
         state_->look(sink);
     }
 }
@@ -413,6 +434,42 @@ std::optional<TcpResult> result_of_error(int fd, bool may_meet_itself, Duration 
 }
 
 }  // namespace
+
+/// An ICMP error of our own firewall is there before connect() returns, and does not end it. One
+/// poll for many tells which of them to look at; a hang-up is an end of another kind (a RST).
+void TcpConnector::State::tell_begun(std::span<const Begun> begun, TcpSink& sink) {
+    std::array<pollfd, connects_per_look> polled{};
+    for (std::size_t i = 0; i < begun.size(); ++i) {
+        polled[i].fd = begun[i].fd;
+    }
+    const bool any = ::poll(polled.data(), static_cast<nfds_t>(begun.size()), 0) > 0;
+    for (std::size_t i = 0; i < begun.size(); ++i) {
+        if (any && polled[i].revents == POLLERR) {
+            tell_failed(begun[i], sink);
+        } else {
+            sink.on_sent(begun[i].request->order, begun[i].at);
+        }
+    }
+}
+
+/// What is read from the error queue is gone from it: so this is also the end of those connects
+/// that somebody else's error ended.
+void TcpConnector::State::tell_failed(const Begun& begun, TcpSink& sink) {
+    const auto loss = explained_loss(begun.fd, read_info(begun.fd));
+    const bool rejected = loss && is_local_reject(*loss, from_socket_address(local_end(begun.fd)));
+    if (loss) {
+        close_by_reset(begun.fd);
+        table.remove(begun.handle);
+    }
+    if (rejected) {
+        return sink.on_not_sent(begun.request->order, FailureReason::local_firewall);
+    }
+    sink.on_sent(begun.request->order, begun.at);
+    if (loss) {
+        sink.on_batch(now());
+        sink.on_tcp_result(begun.request->order.token, *loss);
+    }
+}
 
 void TcpConnector::State::take_event(const epoll_event& event, const Instant& read, TcpSink& sink) {
     const auto handle = ConnectTable::Handle{event.data.u64};

@@ -37,7 +37,8 @@ class TcpConnector {
   public:
     /// Connects under way at once; 0.7 MB of ours, and some 3 kB each of the kernel's.
     static constexpr std::size_t connects_max = 16'384;
-    /// Descriptors left to the rest of the daemon, of those that RLIMIT_NOFILE allows.
+    /// Descriptors left to the loops, of those that RLIMIT_NOFILE allows; of the others half are
+    /// left to the ports of guests, each of which is one.
     static constexpr std::size_t descriptors_spared = 256;
     /// Events taken in one drain(): timers must get their turn.
     static constexpr std::size_t events_per_drain = 4096;
@@ -53,7 +54,8 @@ class TcpConnector {
     void async_wait(std::function<void()> ready);
 
     /// Begins the connects; each ends in exactly one on_sent, on_not_sent or on_skipped, and a sent
-    /// one later in at most one on_tcp_result. Takes results in between, also those of earlier
+    /// one later in at most one on_tcp_result. What our own firewall rejects at once is not sent:
+    /// it has not left the host. Takes results in between, also those of earlier
     /// calls: with many connects to begin, an answer must not wait for all of them.
     void connect(std::span<const TcpRequest> requests, TcpSink& sink);
 

@@ -44,12 +44,24 @@ struct KernelTables {
     std::vector<LinkFacts> links{};
     std::vector<RouteFacts> routes{};
     Duration dump_time{};
+    std::vector<InterfaceAddress> addresses{};
+    std::vector<NeighbourFacts> neighbours{};
 
     Bytes dump(const DumpRequest& request) const {
         Bytes answer;
         if (request.kind == DumpKind::links) {
             for (const LinkFacts& link : links) {
                 answer = answer + new_link(link, NLM_F_MULTI, request.sequence);
+            }
+        }
+        for (const InterfaceAddress& each : addresses) {
+            if (request.kind == DumpKind::addresses) {
+                answer = answer + new_address(each, NLM_F_MULTI, request.sequence);
+            }
+        }
+        for (const NeighbourFacts& each : neighbours) {
+            if (request.kind == DumpKind::neighbours) {
+                answer = answer + new_neighbour(each, NLM_F_MULTI, request.sequence);
             }
         }
         for (const RouteFacts& route : routes) {
@@ -157,6 +169,10 @@ class AgentWorld {
     std::vector<ProbeToken> abandoned;
     std::vector<NeighbourRequest> questions;
     std::set<IfIndex> ports_heard;
+    std::set<NeighbourPort> gateway_ports_heard;
+    /// Why no socket for gateways can be opened.
+    std::optional<std::string> gateway_ports_fail;
+    std::set<IfIndex> deaf_ports;  ///< cannot be listened on
     std::size_t guest_lookups = 0;
     std::vector<GuestAddressRecord> kept;
     std::vector<LookupRequest> lookups;
@@ -321,7 +337,7 @@ class AgentWorld {
         const bool v4 = target.address.family() == Family::ipv4;
         NeighbourFrame frame;
         frame.kind = v4 ? NeighbourFrame::Kind::arp_reply : NeighbourFrame::Kind::advertisement;
-        frame.frame_source = frame.mac = target.mac;
+        frame.frame_source = frame.mac = target.mac.value_or(mac("52:54:00:aa:aa:aa"));
         frame.frame_destination = target.sender_mac;
         frame.address = target.address;
         frame.address.set_scope(IfIndex::any);  // a frame carries none
@@ -432,7 +448,21 @@ class AgentWorld {
             REQUIRE(ports_heard.erase(port) == 1);
         }
         for (const GuestWatch::OpenedPort& opened : actions_.guest_ports.opened) {
+            if (deaf_ports.contains(opened.port)) {
+                agent.handle(GuestPortFailed{opened.port, "Too many open files"}, now);
+                continue;
+            }
             REQUIRE(ports_heard.insert(opened.port).second);
+        }
+        for (const NeighbourPort& port : actions_.gateway_ports.closed) {
+            REQUIRE(gateway_ports_heard.erase(port) == 1);
+        }
+        for (const NeighbourPort& port : actions_.gateway_ports.opened) {
+            if (gateway_ports_fail) {
+                agent.handle(GatewayPortFailed{port, *gateway_ports_fail}, now);
+            } else {
+                REQUIRE(gateway_ports_heard.insert(port).second);
+            }
         }
         for (const NeighbourRequest& request : actions_.neighbour_requests) {
             ask(request);
@@ -451,13 +481,17 @@ class AgentWorld {
     }
 
     void ask(const NeighbourRequest& request) {
-        REQUIRE(ports_heard.contains(request.target.device));
+        const NeighbourTarget& asked = request.target;
+        REQUIRE((is_for_gateways(asked.use)
+                     ? gateway_ports_heard.contains({asked.device, asked.use})
+                     : ports_heard.contains(asked.device)));
         questions.push_back(request);
         agent.handle(ProbeSent{request.order}, now);
         agent.handle(NeighbourStamped{request.order.token, now.wall}, now);
         if (neighbour_answers(request.target)) {
             at(now.mono + 100us, [this, target = request.target] {
-                agent.handle(NeighbourHeard{target.device, answer_to(target), now.wall}, now);
+                agent.handle(NeighbourHeard{target.device, answer_to(target), now.wall, target.use},
+                             now);
             });
         }
     }

@@ -295,4 +295,269 @@ TEST_CASE("a dump request that cannot be sent is tried again", "[agent]") {
     CHECK(agent.topology_synced());
 }
 
+// ---- By ARP and neighbour discovery
+
+namespace {
+
+const MacAddress router_mac = mac("52:54:00:00:00:fe");
+const InterfaceAddress own_address{IfIndex{2}, address("10.0.0.5"), 24, 0};
+
+KernelTables ethernet_uplink() {
+    KernelTables tables{{{.index = 1, .name = "lo", .more_flags = IFF_LOOPBACK},
+                         {.index = 2, .name = "eth0", .mac = mac("52:54:00:00:00:01")}},
+                        {default_route("10.0.0.254", 2)}};
+    tables.addresses = {own_address};
+    tables.neighbours = {{2, address("10.0.0.254"), router_mac}};
+    return tables;
+}
+
+ProbeCounters arp_counters(AgentWorld& world) {
+    for (const ProbeSnapshot& probe : world.row("gateway").probes) {
+        if (probe.kind == ProbeKind::arp) {
+            return probe.counters;
+        }
+    }
+    return {};
+}
+
+bool asked_by_arp(AgentWorld& world) {
+    const PeerRow row = world.row("gateway");
+    return std::any_of(row.probes.begin(), row.probes.end(), [](const ProbeSnapshot& probe) {
+        return probe.kind == ProbeKind::arp;
+    });
+}
+
+}  // namespace
+
+TEST_CASE("a gateway is asked by ARP, too", "[agent]") {
+    AgentWorld world({}, ethernet_uplink());
+    world.run(5s);
+    CHECK(world.gateway_ports_heard == std::set{NeighbourPort{IfIndex{2}, PortUse::gateway_arp}});
+    const ProbeCounters counters = arp_counters(world);
+    CHECK(counters.sent >= 4);
+    CHECK(counters.received >= counters.sent - 1);
+    REQUIRE_FALSE(world.questions.empty());
+    const NeighbourTarget& target = world.questions.back().target;
+    CHECK(target.mac == router_mac);
+    CHECK(target.sender == address("10.0.0.5"));
+    CHECK(world.row("gateway").peer.up == true);
+}
+
+TEST_CASE("a gateway that drops ICMP is up, and down once ARP is dead too", "[agent]") {
+    AgentWorld world({}, ethernet_uplink());
+    world.silence();
+    world.run(10s);
+    CHECK(world.row("gateway").peer.up == true);
+    CHECK(world.row("gateway").peer.state_changes == 0);
+    world.neighbour_answers = [](const NeighbourTarget&) { return false; };
+    world.run(4s);
+    CHECK(world.row("gateway").peer.up == false);
+    world.neighbour_answers = [](const NeighbourTarget&) { return true; };
+    world.run(4s);
+    CHECK(world.row("gateway").peer.up == true);
+}
+
+TEST_CASE("a gateway is asked where the host itself sends to", "[agent]") {
+    AgentWorld world({}, ethernet_uplink());
+    const auto next_mac = [&] {
+        world.questions.clear();
+        world.run(1500ms);
+        REQUIRE_FALSE(world.questions.empty());
+        return world.questions.back().target.mac;
+    };
+    CHECK(next_mac() == router_mac);
+    world.tell(new_neighbour({2, address("10.0.0.254"), std::nullopt, NUD_FAILED}));
+    CHECK(next_mac() == std::nullopt);
+    const MacAddress standby = mac("00:00:5e:00:01:01");
+    world.tell(new_neighbour({2, address("10.0.0.254"), standby, NUD_REACHABLE}));
+    CHECK(next_mac() == standby);
+    world.tell(del_neighbour({2, address("10.0.0.254")}));
+    CHECK(next_mac() == std::nullopt);
+}
+
+TEST_CASE("only true answers of a gateway count", "[agent]") {
+    AgentWorld world({}, ethernet_uplink());
+    NeighbourHeard heard;
+    world.neighbour_answers = [&](const NeighbourTarget& target) {
+        heard = {target.device, AgentWorld::answer_to(target), std::nullopt, target.use};
+        return false;
+    };
+    const auto ask = [&] {
+        const std::size_t before = world.questions.size();
+        while (world.questions.size() == before) {
+            world.run(10ms);
+        }
+        return arp_counters(world).received;
+    };
+    const auto before = ask();
+    const NeighbourHeard good = heard;
+    SECTION("from another MAC: the other router") {
+        heard.frame.mac = heard.frame.frame_source = mac("52:54:00:00:00:fd");
+        world.handle(heard);
+        CHECK(arp_counters(world).received == before + 1);
+    }
+    SECTION("an advertisement does not answer a request") {
+        heard.frame.kind = NeighbourFrame::Kind::advertisement;
+        world.handle(heard);
+        CHECK(arp_counters(world).received == before);
+    }
+    SECTION("other addresses, other hosts, other devices, tagged ones") {
+        heard.frame.address = address("10.0.0.253");
+        world.handle(heard);
+        heard = good;
+        heard.frame.target = address("10.0.0.6");
+        world.handle(heard);
+        heard = good;
+        heard.frame.frame_destination = mac("52:54:00:00:00:02");
+        world.handle(heard);
+        heard = good;
+        heard.port = IfIndex{3};
+        world.handle(heard);
+        heard = good;
+        heard.frame.vlan = 7;
+        world.handle(heard);
+        heard = good;
+        heard.use = PortUse::guest;
+        world.handle(heard);
+        CHECK(arp_counters(world).received == before);
+        world.handle(good);
+        CHECK(arp_counters(world).received == before + 1);
+    }
+    SECTION("the kernel's own question has answers too, that are neither late nor twice") {
+        world.handle(good);
+        for (int i = 0; i < 5; ++i) {
+            world.handle(good);
+        }
+        const ProbeCounters counters = arp_counters(world);
+        CHECK(counters.received == before + 1);
+        CHECK(counters.late == 0);
+        CHECK(counters.duplicates == 0);
+    }
+}
+
+TEST_CASE("an IPv6 gateway is asked by neighbour discovery", "[agent]") {
+    KernelTables tables = ethernet_uplink();
+    tables.routes = {default_route("fe80::1", 2)};
+    IpAddress own = address("fe80::5054:ff:fe00:1");
+    own.set_scope(IfIndex{2});
+    tables.addresses = {{IfIndex{2}, own, 64, 0}};
+    IpAddress router = address("fe80::1");
+    router.set_scope(IfIndex{2});
+    tables.neighbours = {{2, router, router_mac}};
+    AgentWorld world({}, tables);
+    world.silence();
+    world.run(5s);
+    CHECK(world.gateway_ports_heard == std::set{NeighbourPort{IfIndex{2}, PortUse::gateway_nd}});
+    CHECK(arp_counters(world).received >= 3);
+    CHECK(world.questions.back().target.mac == router_mac);
+    CHECK(world.row("gateway").peer.up == true);
+}
+
+TEST_CASE("no gateway is asked by ARP where that cannot be", "[agent]") {
+    KernelTables tables = ethernet_uplink();
+    Config config;
+    SECTION("switched off") {
+        config.arp.enabled = false;
+    }
+    SECTION("no address to ask from") {
+        tables.addresses.clear();
+    }
+    SECTION("no Ethernet") {
+        tables.links[1].more_flags = IFF_POINTOPOINT | IFF_NOARP;
+    }
+    AgentWorld world(config, tables);
+    world.run(3s);
+    CHECK_FALSE(asked_by_arp(world));
+    CHECK(world.gateway_ports_heard.empty());
+    CHECK(world.row("gateway").peer.up == true);
+}
+
+TEST_CASE("the host's own address comes, changes and goes", "[agent]") {
+    AgentWorld world({}, ethernet_uplink());
+    world.run(3s);
+    const auto sent = arp_counters(world).sent;
+    const InterfaceAddress other{IfIndex{2}, address("10.0.0.6"), 24, 0};
+    world.tell(new_address(other) + del_address(own_address));
+    world.run(2s);
+    CHECK(world.questions.back().target.sender == address("10.0.0.6"));
+    CHECK(arp_counters(world).sent > sent);
+    world.tell(del_address(other));
+    CHECK_FALSE(asked_by_arp(world));
+    CHECK(world.gateway_ports_heard.empty());
+    world.tell(new_address(own_address));
+    world.run(2s);
+    CHECK(asked_by_arp(world));
+    CHECK(arp_counters(world).lost == 0);
+}
+
+TEST_CASE("no socket for gateways is no trouble of theirs", "[agent]") {
+    AgentWorld world({}, KernelTables{});
+    world.gateway_ports_fail = "Operation not permitted";
+    world.kernel = ethernet_uplink();
+    world.tell(new_link(world.kernel.links[1]) + new_address(own_address) +
+               new_route(world.kernel.routes[0]));
+    world.run(10s);
+    CHECK_FALSE(asked_by_arp(world));
+    CHECK(world.row("gateway").failures.empty());
+    CHECK(world.row("gateway").peer.up == true);
+    CHECK(world.discovery_errors("gateways") == 1);
+    const auto said = [&](const std::string& text) {
+        const Texts all = world.messages();
+        return std::count_if(all.begin(), all.end(), [&](const std::string& each) {
+            return each.find(text) != std::string::npos;
+        });
+    };
+    CHECK(said("cannot be asked by ARP: Operation not permitted") == 1);
+    world.gateway_ports_fail.reset();
+    world.run(61s);
+    CHECK(asked_by_arp(world));
+    CHECK(said("gateways are asked by ARP and neighbour discovery again") == 1);
+    CHECK(said("cannot be asked") == 1);
+}
+
+TEST_CASE("ARP of gateways follows a reload", "[agent]") {
+    AgentWorld world({}, ethernet_uplink());
+    world.run(2s);
+    Config config;
+    config.arp.enabled = false;
+    world.reload(config);
+    world.run(10ms);
+    CHECK_FALSE(asked_by_arp(world));
+    CHECK(world.gateway_ports_heard.empty());
+    config.arp.enabled = true;
+    config.arp.interval = 100ms;
+    world.reload(config);
+    world.run(2s);
+    CHECK(arp_counters(world).sent >= 15);
+    config.discover_gateways = false;
+    world.reload(config);
+    CHECK(world.who().empty());
+    CHECK(world.gateway_ports_heard.empty());
+}
+
+TEST_CASE("answers lost in our own buffer are asked for again, by their kind alone", "[agent]") {
+    AgentWorld world({}, ethernet_uplink());
+    world.run(3s);
+    std::size_t unanswered = 0;
+    world.neighbour_answers = [&](const NeighbourTarget&) { return ++unanswered > 1; };
+    while (unanswered == 0) {
+        world.run(10ms);
+    }
+    const std::size_t asked = world.questions.size();
+    SECTION("of ARP on that device: the probe is repeated, and answered") {
+        world.handle(NeighbourOverflowed{IfIndex{2}, PortUse::gateway_arp});
+        world.run(600ms);
+        CHECK(world.questions.size() > asked);
+        CHECK(world.questions[asked].order.repeated);
+        CHECK(arp_counters(world).lost == 0);
+    }
+    SECTION("of ICMP, or of another device: it is lost") {
+        world.handle(ReceiveOverflowed{});
+        world.handle(NeighbourOverflowed{IfIndex{3}, PortUse::gateway_arp});
+        world.handle(NeighbourOverflowed{IfIndex{2}, PortUse::gateway_nd});
+        world.run(600ms);
+        CHECK(arp_counters(world).lost == 1);
+    }
+}
+
 }  // namespace reachd::test

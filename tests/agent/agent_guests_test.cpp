@@ -235,6 +235,90 @@ TEST_CASE("guests beyond limits.guests are refused, counted once and told once",
           }) == 1);
 }
 
+TEST_CASE("lower limits evict the guests that came last", "[agent][guests]") {
+    Config config;
+    GuestWorld world(config);
+    for (const std::string own : {"10.0.0.12", "10.0.0.10", "10.0.0.11"}) {
+        world.use_address(own);
+        world.run(3s);
+    }
+    REQUIRE(world.who().size() == 3);
+    const auto sent = [&world](const std::string& own) {
+        for (const PeerRow& row : world.rows()) {
+            if (row.peer.identity->address() == own) {
+                return row.probe->counters.sent;
+            }
+        }
+        return std::uint64_t{0};
+    };
+    const std::uint64_t before = sent("10.0.0.12");
+    SECTION("by limits.guests") {
+        config.limits.guests = 2;
+        world.reload(config);
+        CHECK(world.who() == Texts{"web01 10.0.0.10 vnet0", "web01 10.0.0.12 vnet0"});
+        world.run(1s);
+        CHECK(world.who().size() == 2);
+        CHECK(sent("10.0.0.12") > before);  // its counters went on
+        CHECK(world.discovery_errors("guests") == 1);
+        config.limits.guests = 1;
+        world.reload(config);
+        world.run(1s);
+        CHECK(world.who() == Texts{"web01 10.0.0.12 vnet0"});
+        CHECK(world.discovery_errors("guests") == 2);
+        world.reload({});
+        world.run(1s);
+        CHECK(world.who().size() == 3);
+    }
+    SECTION("by limits.peers, after the operator's own peers") {
+        config.limits.peers = 3;
+        config.peers = {peer_config("a", "192.0.2.1"), peer_config("b", "192.0.2.2")};
+        world.reload(config);
+        world.run(1s);
+        CHECK(world.who() == Texts{"a 192.0.2.1 ", "b 192.0.2.2 ", "web01 10.0.0.12 vnet0"});
+        CHECK(world.discovery_errors("guests") == 2);
+        CHECK(world.discovery_errors("gateways") == 0);
+    }
+}
+
+TEST_CASE("a gateway takes the place of the guest that came last", "[agent][guests]") {
+    Config config;
+    config.limits.peers = 2;
+    GuestWorld world(config);
+    world.use_address("10.0.0.10");
+    world.run(3s);
+    world.use_address("10.0.0.11");
+    world.run(3s);
+    REQUIRE(world.who().size() == 2);
+    world.tell(new_route(default_route("192.0.2.1", 4)));
+    world.run(1s);
+    CHECK(world.who() == Texts{"gateway 192.0.2.1 br0", "web01 10.0.0.10 vnet0"});
+    CHECK(world.discovery_errors("gateways") == 0);
+    CHECK(world.discovery_errors("guests") == 1);
+    // And gives it back.
+    world.tell(del_route(default_route("192.0.2.1", 4)));
+    world.run(1s);
+    CHECK(world.who().size() == 2);
+    CHECK(world.who()[0] == "web01 10.0.0.10 vnet0");
+}
+
+TEST_CASE("each guest that finds no room is counted, however many there are", "[agent][guests]") {
+    Config config;
+    config.limits.guests = 1;
+    GuestWorld world(config);
+    world.use_address("10.0.0.10");
+    world.run(3s);
+    for (int i = 0; i < 5; ++i) {  // ports that come and go, each with a guest
+        world.owners["vnet1"] = {"web02", "web02", "", {}, IdentifiedBy::libvirt, ""};
+        world.tell(new_link(tap(6, "vnet1")));
+        world.run(3s);
+        world.say(arp_of(mac("52:54:00:00:00:02"), "10.0.0.20", "10.0.0.1"), IfIndex{6});
+        world.run(5s);
+        world.tell(del_link(6));
+        world.run(1s);
+    }
+    CHECK(world.discovery_errors("guests") == 5);
+}
+
 TEST_CASE("what an earlier run knew is asked as soon as its MAC is there", "[agent][guests]") {
     AgentWorld world({}, one_tap());
     world.owners["vnet0"] = {"web01", "web01", "", {web01_mac}, IdentifiedBy::libvirt, ""};
@@ -294,15 +378,43 @@ TEST_CASE("a guest that checks its address is left alone at once", "[agent][gues
     CHECK(asked_for_it() > before);
 }
 
-TEST_CASE("a port without a socket asks nobody, and calls nobody down", "[agent][guests]") {
-    GuestWorld world;
-    world.use_address();
-    world.run(4s);
-    world.handle(GuestPortFailed{vnet0, "Operation not permitted"});
-    world.run(3s);
+TEST_CASE("a port without a socket asks nobody, calls nobody down, and is tried again",
+          "[agent][guests]") {
+    AgentWorld world({}, {{bridge()}, {}, {}});
+    world.owners["vnet0"] = {"web01", "web01", "", {web01_mac}, IdentifiedBy::libvirt, ""};
+    world.handle(GuestsRestored{{{"vnet0",
+                                  tap().mac,
+                                  web01_mac,
+                                  address("10.0.0.10"),
+                                  world.now.wall - 60s,
+                                  world.now.wall - 5s}}});
+    world.deaf_ports = {vnet0};
+    world.tell(new_link(tap()));
+    world.run(6s);
     CHECK(world.row("web01").probes.empty());
     CHECK_FALSE(world.row("web01").peer.up.has_value());
     CHECK(world.snapshot().every_peer_asked);
+    CHECK(world.discovery_errors("guests") == 1);
+    const auto lines = [&world](const std::string& wanted) {
+        const auto messages = world.messages();
+        return std::count_if(messages.begin(), messages.end(), [&](const std::string& text) {
+            return text.find(wanted) != std::string::npos;
+        });
+    };
+    CHECK(lines("vnet0 cannot be asked by ARP") == 1);
+    SECTION("and asked when that works") {
+        world.deaf_ports.clear();
+        world.run(5s);
+        CHECK(world.row("web01").peer.up == true);
+        CHECK(world.row("web01").probes.size() == 1);
+        CHECK(lines("can be listened on again") == 1);
+    }
+    SECTION("until it is gone") {
+        world.tell(del_link(5));
+        world.deaf_ports.clear();
+        world.run(2min);
+        CHECK(world.ports_heard.empty());
+    }
 }
 
 TEST_CASE("an overflow on a port asks its guests again, and calls nobody down", "[agent][guests]") {
@@ -318,15 +430,50 @@ TEST_CASE("an overflow on a port asks its guests again, and calls nobody down", 
     CHECK(world.row("web01").peer.state_changes == 0);
 }
 
-TEST_CASE("a port that cannot be listened on is told once", "[agent][guests]") {
+TEST_CASE("an address that never answered is no news when it is down", "[agent][guests]") {
     GuestWorld world;
-    world.handle(GuestPortFailed{vnet0, "Operation not permitted"});
-    world.handle(GuestPortFailed{vnet0, "Operation not permitted"});
-    CHECK(world.discovery_errors("guests") == 2);
-    const auto messages = world.messages();
-    CHECK(std::count_if(messages.begin(), messages.end(), [](const std::string& text) {
-              return text.find("vnet0 cannot be asked by ARP") != std::string::npos;
-          }) == 1);
+    world.neighbour_answers = [](const NeighbourTarget& target) {
+        return target.address == address("10.0.0.10");
+    };
+    world.use_address("10.0.0.10");
+    world.use_address("10.0.0.66");  // made up
+    world.run(10s);
+    const auto told = [&world] {
+        const auto messages = world.messages();
+        return std::count_if(messages.begin(), messages.end(), [](const std::string& text) {
+            return text.find("is down") != std::string::npos;
+        });
+    };
+    std::size_t down = 0;
+    for (const PeerRow& row : world.rows()) {
+        down += row.peer.up == false ? 1U : 0U;
+    }
+    CHECK(down == 1);
+    CHECK(told() == 0);
+    world.neighbour_answers = [](const auto&) { return false; };
+    world.run(5s);
+    CHECK(told() == 1);
+    CHECK(world.messages().back() == "peer web01 (10.0.0.10) is down: timeout");
+}
+
+TEST_CASE("an address that the guest has also in a VLAN of its own is asked outside of it",
+          "[agent][guests]") {
+    GuestWorld world;
+    NeighbourFrame tagged = arp_of(web01_mac, "10.0.0.10", "10.0.0.1");
+    tagged.vlan = 20;
+    world.say(tagged);
+    world.use_address("10.0.0.10");
+    world.run(4s);
+    const Snapshot snapshot = world.snapshot();
+    REQUIRE(snapshot.guests.size() == 1);
+    const auto& addresses = snapshot.guests[0].addresses;
+    REQUIRE(addresses.size() == 2);
+    for (const GuestAddressSnapshot& each : addresses) {
+        CHECK(each.address == "10.0.0.10");
+        CHECK(each.peer.has_value() == (each.vlan == 0));
+        CHECK(each.not_probed.empty() == (each.vlan == 0));
+    }
+    CHECK(addresses[0].vlan + addresses[1].vlan == 20);
 }
 
 }  // namespace reachd::test

@@ -259,7 +259,9 @@ TEST_CASE("other edges begin every histogram anew, of gateways too", "[agent]") 
     CHECK(after.probes.size() == 3);
     CHECK(before.rtt_edges->size() == 10);  // snapshots already made never change
     for (const PeerRow& row : world.rows()) {
-        CHECK(row.probe->counters == ProbeCounters{});
+        const ProbeCounters& counters = row.probe->counters;
+        CHECK(counters.sent <= 1);  // the gateway, which was found, is asked at once
+        CHECK(counters.received + counters.lost + counters.late + counters.duplicates == 0);
         CHECK_FALSE(row.peer.up.has_value());
         CHECK(row.peer.state == Reachability::unknown);
         CHECK(row.peer.state_changes == 0);

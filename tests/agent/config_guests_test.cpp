@@ -4,7 +4,7 @@
 #include <catch2/catch.hpp>
 #include <fmt/format.h>
 
-#include "agent/config_json.hpp"
+#include "tests/agent/config_reading.hpp"
 
 namespace reachd {
 namespace {
@@ -16,17 +16,11 @@ std::string file_with(std::string_view guests) {
 }
 
 GuestDiscoveryConfig good(std::string_view guests) {
-    const auto outcome = parse_config(file_with(guests), "r.json");
-    if (!outcome) {
-        FAIL(to_lines(outcome.error()).front());
-    }
-    return outcome->guests;
+    return test::good(file_with(guests)).guests;
 }
 
-/// All errors, a line each; empty when there are none.
 std::string error(std::string_view guests) {
-    const auto outcome = parse_config(file_with(guests), "r.json");
-    return outcome ? std::string() : fmt::format("{}", fmt::join(to_lines(outcome.error()), "\n"));
+    return test::error(file_with(guests));
 }
 
 std::string names_error(std::string_view names) {

@@ -8,30 +8,17 @@
 #include <catch2/catch.hpp>
 #include <fmt/format.h>
 
+#include "tests/agent/config_reading.hpp"
+
 namespace reachd {
 namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using test::error;
+using test::errors;
+using test::good;
 using Lines = std::vector<std::string>;
-
-Config good(std::string_view text) {
-    const auto outcome = parse_config(text, "r.json");
-    if (!outcome) {
-        FAIL(to_lines(outcome.error()).front());
-    }
-    return *outcome;
-}
-
-Lines errors(std::string_view text) {
-    const auto outcome = parse_config(text, "r.json");
-    return outcome ? Lines{} : to_lines(outcome.error());
-}
-
-/// The one error of a text; empty when there is none, all of them when there are more.
-std::string error(std::string_view text) {
-    return fmt::format("{}", fmt::join(errors(text), "\n"));
-}
 
 /// The one error of a configuration with one peer.
 std::string peer_error(std::string_view members) {

@@ -4,28 +4,16 @@
 #include <catch2/catch.hpp>
 #include <fmt/format.h>
 
-#include "agent/config_json.hpp"
+#include "tests/agent/config_reading.hpp"
 
 namespace reachd {
 namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using test::error;
+using test::good;
 using Ports = std::vector<std::uint16_t>;
-
-Config good(std::string_view text) {
-    const auto outcome = parse_config(text, "r.json");
-    if (!outcome) {
-        FAIL(to_lines(outcome.error()).front());
-    }
-    return *outcome;
-}
-
-/// All errors of a text, a line each; empty when there are none.
-std::string error(std::string_view text) {
-    const auto outcome = parse_config(text, "r.json");
-    return outcome ? std::string() : fmt::format("{}", fmt::join(to_lines(outcome.error()), "\n"));
-}
 
 /// Of one probe kind's defaults: R"("tcp": {…})".
 std::string probes_error(std::string_view kind) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <string>
 #include <tuple>
 #include <utility>
 
@@ -124,4 +125,76 @@ TEST_CASE("a dump sweeps entries away, if it cannot have skipped them", "[fdb]")
     CHECK_FALSE(end.incomplete);
     CHECK(end.changed);
     CHECK(table.size() == 1);
+}
+
+namespace {
+
+/// "2 added 00:07 in 5": port, what, end of the address, VLAN.
+std::vector<std::string> texts(const FdbNewsBatch& batch) {
+    std::vector<std::string> all;
+    for (const FdbNews& news : batch.news) {
+        all.push_back(std::to_string(static_cast<int>(news.port)) +
+                      (news.added ? " added " : " removed ") + news.mac.to_string().substr(12) +
+                      " in " + std::to_string(news.vlan));
+    }
+    return all;
+}
+
+FdbChanged by_hand(FdbChanged entry) {
+    entry.fixed = true;
+    return entry;
+}
+
+}  // namespace
+
+TEST_CASE("news tell what was learnt and forgotten, and in which VLAN", "[fdb]") {
+    using Texts = std::vector<std::string>;
+    FdbTable table(10);
+    table.change(entry(1, 2, 7, 5), Teller::event);
+    table.change(entry(1, 2, 7, 6), Teller::event);
+    table.remove(gone(1, 7, 5));
+    CHECK(texts(table.take_news()) ==
+          Texts{"2 added 00:07 in 5", "2 added 00:07 in 6", "2 removed 00:07 in 5"});
+    table.change(entry(1, 3, 7, 6), Teller::event);
+    CHECK(texts(table.take_news()) == Texts{"2 removed 00:07 in 6", "3 added 00:07 in 6"});
+    table.change(entry(1, 3, 7, 6), Teller::event);
+    CHECK(table.take_news().news.empty());
+
+    SECTION("set by hand, it tells of nobody any more") {
+        const auto changed = table.change(by_hand(entry(1, 3, 7, 6)), Teller::event);
+        CHECK_FALSE(changed.added);
+        CHECK_FALSE(changed.port_before.has_value());
+        CHECK(texts(table.take_news()) == Texts{"3 removed 00:07 in 6"});
+        table.change(entry(1, 3, 7, 6), Teller::event);
+        CHECK(texts(table.take_news()) == Texts{"3 added 00:07 in 6"});
+    }
+    SECTION("moved by hand, it is behind the old port no more") {
+        CHECK(table.change(by_hand(entry(1, 2, 7, 6)), Teller::event).port_before == device(3));
+        CHECK(texts(table.take_news()) == Texts{"3 removed 00:07 in 6"});
+        CHECK(table.learnt_behind(device(2)).empty());
+    }
+}
+
+TEST_CASE("news beyond the most are dropped, and that is told once", "[fdb]") {
+    FdbTable table(10);
+    for (std::size_t i = 0; i <= FdbTable::news_max / 2; ++i) {
+        table.change(entry(1, 2, 7), Teller::event);
+        table.remove(gone(1, 7));
+    }
+    const auto batch = table.take_news();
+    CHECK(batch.news.size() == FdbTable::news_max);
+    CHECK(batch.dropped);
+    CHECK_FALSE(table.take_news().dropped);
+}
+
+TEST_CASE("what was learnt behind one port", "[fdb]") {
+    FdbTable table(10);
+    table.change(entry(1, 2, 7, 5), Teller::event);
+    table.change(entry(1, 2, 8), Teller::event);
+    table.change(entry(1, 3, 9), Teller::event);
+    table.change(by_hand(entry(1, 2, 10)), Teller::event);
+    auto learnt = table.learnt_behind(device(2));
+    std::sort(learnt.begin(), learnt.end());
+    CHECK(learnt == std::vector<LearntMac>{{mac(7), 5}, {mac(8), 0}});
+    CHECK(table.learnt_behind(device(4)).empty());
 }

@@ -125,6 +125,20 @@ TEST_CASE("taps and veths into namespaces lead to guests", "[guest_ports]") {
     CHECK(host.port("veth1").peer_namespace == 3);
 }
 
+TEST_CASE("a tap may have an owner", "[guest_ports]") {
+    Host host;
+    host.bridge(2, "br0");
+    host.tap(4, "vnet0", 2);
+    CHECK_FALSE(host.port("vnet0").owner_uid.has_value());
+    LinkFacts given{.index = 4, .name = "vnet0", .master = 2, .kind = "tun", .tun_type = 2};
+    given.tun_owner = 1000;
+    host.add(given);
+    CHECK(host.port("vnet0").owner_uid == 1000U);
+    given.tun_owner.reset();
+    host.add(given);
+    CHECK_FALSE(host.port("vnet0").owner_uid.has_value());
+}
+
 TEST_CASE("filters choose ports by bridge and device", "[guest_ports]") {
     Host host;
     host.bridge(2, "br0");

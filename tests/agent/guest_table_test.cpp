@@ -1,5 +1,6 @@
 #include "agent/guest_table.hpp"
 
+#include <algorithm>
 #include <set>
 
 #include <catch2/catch.hpp>
@@ -9,35 +10,6 @@
 
 using namespace reachd;
 using namespace reachd::test;
-
-namespace {
-
-using Texts = std::vector<std::string>;
-
-const MacAddress web = guest_mac(1);
-const MacAddress db = guest_mac(2);
-
-/// vnet10 with web's MAC and 10.77.0.10, vnet11 with db's and 10.77.0.11, both named, both probed.
-GuestWorld two_guests() {
-    GuestWorld world;
-    world.ports({tap(10), tap(11)});
-    world.learn(10, web);
-    world.learn(11, db);
-    world.identify(tap(10), machine("web01"));
-    world.identify(tap(11), machine("db1"));
-    world.hear(10, request(web, "10.77.0.10"));
-    world.hear(11, request(db, "10.77.0.11"));
-    world.pass(2s);
-    return world;
-}
-
-const Texts both{"vnet10 10.77.0.10 web01", "vnet11 10.77.0.11 db1"};
-
-std::vector<MacAddress> macs(const GuestWorld& world, unsigned port) {
-    return world.table.macs_of(device(port));
-}
-
-}  // namespace
 
 TEST_CASE("a guest is found by its port, its MAC and its first packet", "[guest_table]") {
     GuestWorld world;
@@ -78,7 +50,7 @@ TEST_CASE("frames of ports that are not there say nothing", "[guest_table]") {
 }
 
 TEST_CASE("a port that goes takes all along, a re-used index starts anew", "[guest_table]") {
-    GuestWorld world = two_guests();
+    GuestWorld world = two_probed_guests();
     world.ports({tap(11)});
     CHECK(world.targets() == Texts{both[1]});
     CHECK(world.table.mac_count() == 1);
@@ -94,7 +66,7 @@ TEST_CASE("a port that goes takes all along, a re-used index starts anew", "[gue
 }
 
 TEST_CASE("a renamed port stays who it is", "[guest_table]") {
-    GuestWorld world = two_guests();
+    GuestWorld world = two_probed_guests();
     Vnic renamed = tap(10);
     renamed.device = "web-tap";
     world.ports({renamed, tap(11)});
@@ -102,7 +74,7 @@ TEST_CASE("a renamed port stays who it is", "[guest_table]") {
 }
 
 TEST_CASE("a port that lost its bridge is kept, one that never had any is not", "[guest_table]") {
-    GuestWorld world = two_guests();
+    GuestWorld world = two_probed_guests();
     world.ports({without_bridge(tap(10)), tap(11), without_bridge(tap(12))});
     const auto guests = world.snapshot();
     REQUIRE(guests.size() == 2);
@@ -123,7 +95,7 @@ TEST_CASE("a port that lost its bridge is kept, one that never had any is not", 
 }
 
 TEST_CASE("after a link came up the guest is left alone for a while", "[guest_table]") {
-    GuestWorld world = two_guests();
+    GuestWorld world = two_probed_guests();
     Vnic down = tap(10);
     down.up = false;
     world.ports({down, tap(11)});
@@ -142,141 +114,107 @@ TEST_CASE("after a link came up the guest is left alone for a while", "[guest_ta
     CHECK(world.targets() == both);
 }
 
-TEST_CASE("a MAC moves with its addresses when the bridge says so", "[guest_table]") {
-    GuestWorld world;
-    world.ports({tap(10), tap(11)});
-    world.learn(10, web);
-    world.hear(10, request(web, "10.77.0.10"));
-    world.pass(60s);
-    world.learn(11, web);
-    CHECK(macs(world, 10).empty());
-    CHECK(macs(world, 11) == std::vector{web});
-    world.pass(2s);
-    REQUIRE(world.table.targets().size() == 1);
-    CHECK(world.table.targets()[0].port == device(11));
-    // The older entry goes after the move, as the kernel may tell it.
-    world.learn(10, web, false);
-    CHECK(world.table.targets().size() == 1);
-}
-
-TEST_CASE("the MAC of a configured machine is nobody else's", "[guest_table]") {
-    GuestWorld world;
-    world.ports({tap(10), tap(11), tap(12)});
-    world.identify(tap(10), machine("web01", {web}));
-    world.hear(10, request(web, "10.77.0.10"));
-    world.hear(11, request(web, "10.77.0.10"));
-    world.learn(11, web);
-    CHECK(macs(world, 10) == std::vector{web});
-    CHECK(macs(world, 11).empty());
-    CHECK(world.refused(GuestRefusal::mac_elsewhere) == 2);
-    CHECK(world.take_logs() == Texts{"guest ? on port vnet11 sends from 52:54:00:00:00:01, the MAC "
-                                     "address of guest web01 on port vnet10: refused"});
-
-    SECTION("but that of another process with the same MAC, where the bridge sees it") {
-        world.identify(tap(12), machine("web01", {web}));
-        CHECK(macs(world, 10) == std::vector{web});
-        world.learn(12, web);
-        CHECK(macs(world, 12) == std::vector{web});
-        CHECK(world.table.targets().at(0).port == device(12));
-    }
-    SECTION("until the machine is gone") {
-        world.ports({tap(11), tap(12)});
-        CHECK(world.table.targets().empty());
-        world.hear(11, request(web, "10.77.0.10"));
-        CHECK(macs(world, 11) == std::vector{web});
-        CHECK(world.table.address_count() == 1);
-    }
-}
-
-TEST_CASE("a configured machine gets its MAC back from who spoke first", "[guest_table]") {
-    GuestWorld world;
-    world.ports({tap(10), tap(11)});
-    world.hear(11, request(web, "10.77.0.10"));
-    world.learn(11, web);
-    world.identify(tap(10), machine("web01", {web}));
-    CHECK(macs(world, 10) == std::vector{web});
-    CHECK(macs(world, 11).empty());
-}
-
-TEST_CASE("a frame alone takes no MAC from another port, unless that is silent", "[guest_table]") {
-    GuestWorld world;
-    world.ports({tap(10), tap(11)});
-    world.hear(10, request(web, "10.77.0.10"));
-    world.hear(11, request(web, "10.77.0.10"));
-    CHECK(macs(world, 10) == std::vector{web});
-    world.pass(GuestTable::silence);
-    world.hear(11, request(web, "10.77.0.10"));
-    CHECK(macs(world, 11) == std::vector{web});
-    CHECK(macs(world, 10).empty());
-    CHECK(world.table.mac_count() == 1);
-}
-
-TEST_CASE("one MAC in two segments is two", "[guest_table]") {
-    GuestWorld world;
-    Vnic other = tap(11);
-    other.bridge = other.segment = other.zone = device(3);
-    Vnic vlan = tap(12);
-    vlan.vlan = 20;
-    world.ports({tap(10), other, vlan});
-    for (const unsigned port : {10U, 11U, 12U}) {
-        world.learn(port, web);
-        world.hear(port, request(web, "10.77.0.10"));
-    }
-    CHECK(world.table.targets().size() == 0);  // no names yet
-    world.pass(2s);
-    CHECK(world.table.address_count() == 3);
-    CHECK(world.refused(GuestRefusal::guest_address) == 0);
-}
-
-TEST_CASE("a MAC that the bridge forgot goes after a while, the last one stays", "[guest_table]") {
-    GuestWorld world;
-    world.ports({tap(10)});
-    world.learn(10, web);
-    world.learn(10, db);
-    world.hear(10, request(web, "10.77.0.10"));
-    world.hear(10, request(db, "10.77.0.11"));
-    world.learn(10, db, false);
-    world.pass(GuestTable::mac_hold - 1s);
-    CHECK(world.table.address_count() == 2);
-    world.pass(1s);
-    CHECK(world.table.address_count() == 1);
-    CHECK(macs(world, 10) == std::vector{web});
-
-    world.learn(10, web, false);
-    world.pass(3 * GuestTable::mac_hold);
-    CHECK(world.table.address_count() == 1);
-    world.pass(GuestTable::address_age);
-    CHECK(world.table.address_count() == 0);
-    CHECK(world.table.mac_count() == 0);
-}
-
-TEST_CASE("a MAC without addresses goes with its forwarding entry", "[guest_table]") {
-    GuestWorld world;
-    world.ports({tap(10)});
-    world.learn(10, web);
-    world.learn(10, web, false);
-    CHECK(macs(world, 10).empty());
-    world.identify(tap(10), machine("web01", {db}));
-    world.learn(10, db);
-    world.learn(10, db, false);
-    CHECK(macs(world, 10) == std::vector{db});
-}
-
 TEST_CASE("who answers stays", "[guest_table]") {
-    GuestWorld world = two_guests();
+    GuestWorld world = two_probed_guests();
     for (int minute = 0; minute < 200; ++minute) {
         world.table.on_seen(device(10), tap(10).generation, ip("10.77.0.10"), world.now);
         // Of another generation: the answer is too late.
         world.table.on_seen(device(11), tap(11).generation + 1, ip("10.77.0.11"), world.now);
         world.pass(60s);
     }
-    CHECK(world.targets() == Texts{both[0]});
-    world.pass(GuestTable::address_age - 60s);
-    CHECK(world.targets().empty());
+    // The other one says nothing at all: it is down, not gone.
+    CHECK(world.targets() == both);
+    CHECK(world.table.next_deadline() > world.now.mono);
+    for (int minute = 0; minute < 8; ++minute) {
+        world.hear(11, request(db, "10.77.0.12"));
+        world.pass(60s);
+    }
+    CHECK(world.targets() == Texts{both[0], "vnet11 10.77.0.12 db1"});
+}
+
+TEST_CASE("a silent guest keeps all that it had", "[guest_table]") {
+    GuestWorld world = two_probed_guests();
+    world.hear(10, solicitation(web, "fe80::10"));
+    world.pass(5 * GuestTable::address_age);
+    CHECK(world.targets().size() == 3);
+
+    // It is back with one of them: the other one has an hour to follow.
+    for (int minute = 0; minute < 58; ++minute) {
+        world.table.on_seen(device(10), tap(10).generation, ip("10.77.0.10"), world.now);
+        world.pass(60s);
+    }
+    CHECK(world.targets().size() == 3);
+    for (int minute = 0; minute < 4; ++minute) {
+        world.table.on_seen(device(10), tap(10).generation, ip("10.77.0.10"), world.now);
+        world.pass(60s);
+    }
+    CHECK(world.targets() == both);
+}
+
+TEST_CASE("a guest that changed its address is asked at the new one only", "[guest_table]") {
+    GuestWorld world = two_probed_guests();
+    const auto minutes = [&world](int count, const std::vector<std::string>& alive) {
+        for (int i = 0; i < count; ++i) {
+            world.pass(60s);
+            for (const std::string& address : alive) {
+                world.table.on_seen(device(10), tap(10).generation, ip(address), world.now);
+            }
+        }
+    };
+    const auto has = [&world](const std::string& address) {
+        const auto targets = world.targets();
+        return std::find(targets.begin(), targets.end(), "vnet10 " + address + " web01") !=
+               targets.end();
+    };
+    world.pass(1s);
+    SECTION("the old one goes in minutes") {
+        world.hear(10, request(web, "10.77.0.20"));
+        minutes(4, {"10.77.0.20"});
+        CHECK(has("10.77.0.10"));
+        minutes(2, {"10.77.0.20"});
+        CHECK_FALSE(has("10.77.0.10"));
+        CHECK(has("10.77.0.20"));
+        // The kernel's table names it for a while.
+        world.table.on_host_neighbour(br0, ip("10.77.0.10"), web, world.now);
+        CHECK_FALSE(has("10.77.0.10"));
+        // And the guest may go back to it.
+        world.hear(10, request(web, "10.77.0.10"));
+        CHECK(has("10.77.0.10"));
+    }
+    SECTION("not while it answers") {
+        world.hear(10, request(web, "10.77.0.20"));
+        minutes(70, {"10.77.0.10", "10.77.0.20"});
+        CHECK(has("10.77.0.10"));
+        // Both were there: one that stops is down, and no other's predecessor.
+        minutes(30, {"10.77.0.20"});
+        CHECK(has("10.77.0.10"));
+        minutes(31, {"10.77.0.20"});
+        CHECK_FALSE(has("10.77.0.10"));
+    }
+    SECTION("not when the guest hangs after the change") {
+        world.hear(10, request(web, "10.77.0.20"));
+        minutes(3, {"10.77.0.20"});
+        minutes(60, {});
+        CHECK(has("10.77.0.10"));
+        CHECK(has("10.77.0.20"));
+    }
+    SECTION("not for an address that is only announced, or of another kind") {
+        world.hear(10, announcement(web, "10.77.0.20"));
+        world.hear(10, solicitation(web, "2001:db8::10"));
+        world.hear(10, request(web, "169.254.7.7"));
+        minutes(30, {"2001:db8::10", "169.254.7.7"});
+        CHECK(has("10.77.0.10"));
+    }
+    SECTION("not where nobody asks") {
+        world.table.configure({}, std::nullopt, world.now);
+        world.hear(10, request(web, "10.77.0.20"));
+        minutes(30, {"10.77.0.20"});
+        CHECK(has("10.77.0.10"));
+    }
 }
 
 TEST_CASE("refreshing is no news", "[guest_table]") {
-    GuestWorld world = two_guests();
+    GuestWorld world = two_probed_guests();
     const auto revision = world.table.revision();
     world.pass(10s);
     world.hear(10, request(web, "10.77.0.10"));
@@ -286,25 +224,6 @@ TEST_CASE("refreshing is no news", "[guest_table]") {
     world.ports({tap(10), tap(11)});
     CHECK(world.table.revision() == revision);
     CHECK(world.snapshot()[0].addresses[0].last_seen == world.now.wall);
-}
-
-TEST_CASE("a hundred thousand MACs behind a port", "[guest_table]") {
-    GuestWorld world;
-    world.ports({tap(10)});
-    for (unsigned i = 0; i < 100'000; ++i) {
-        world.learn(10, guest_mac(i));
-    }
-    CHECK(world.table.mac_count() == GuestTable::macs_per_port_max);
-    CHECK(world.refused(GuestRefusal::mac_limit) == 100'000 - GuestTable::macs_per_port_max);
-
-    // Those that matter find a place all the same.
-    const MacAddress own = guest_mac(0xabcdef);
-    world.identify(tap(10), machine("web01", {own}));
-    world.hear(10, request(own, "10.77.0.10"));
-    const MacAddress nested = guest_mac(0xabcdee);
-    world.hear(10, request(nested, "10.77.0.11"));
-    CHECK(world.targets().size() == 2);
-    CHECK(world.table.mac_count() == GuestTable::macs_per_port_max);
 }
 
 TEST_CASE("a storm of senders and addresses stays within its port", "[guest_table]") {
@@ -357,7 +276,7 @@ TEST_CASE("segments that are joined agree on one owner", "[guest_table]") {
 }
 
 TEST_CASE("a port may change its VLAN", "[guest_table]") {
-    GuestWorld world = two_guests();
+    GuestWorld world = two_probed_guests();
     Vnic moved = tap(10);
     moved.vlan = 20;
     moved.host_devices.clear();

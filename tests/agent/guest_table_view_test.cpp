@@ -8,11 +8,6 @@ using namespace reachd::test;
 
 namespace {
 
-using Texts = std::vector<std::string>;
-
-const MacAddress web = guest_mac(1);
-const MacAddress db = guest_mac(2);
-
 GuestDiscoveryConfig with_names(std::vector<std::pair<MacAddress, std::string>> names) {
     GuestDiscoveryConfig config;
     config.names = std::move(names);

@@ -28,8 +28,22 @@ struct WatchWorld {
         }
     }
 
-    void tap(int index, const std::string& name, int master = 4) {
-        tell({.index = index, .name = name, .master = master, .kind = "tun", .tun_type = 2});
+    void tap(int index,
+             const std::string& name,
+             int master = 4,
+             std::optional<std::uint32_t> owner_uid = {}) {
+        tell({.index = index,
+              .name = name,
+              .master = master,
+              .kind = "tun",
+              .tun_type = 2,
+              .tun_owner = owner_uid});
+    }
+
+    std::vector<MacAddress> macs() const {
+        std::vector<GuestSnapshot> guests;
+        watch.snapshot(guests, now);
+        return guests.empty() ? std::vector<MacAddress>() : guests.front().macs;
     }
 
     void run(Duration time) {
@@ -41,7 +55,10 @@ struct WatchWorld {
             const auto ports = watch.take_ports();
             for (const auto& each : ports.opened) {
                 opened.push_back(each.port);
-                sides.push_back(each.side);
+                sides.push_back(each.use);
+                if (broken) {
+                    failures += watch.on_port_failed(each.port, "Too many open files", now.mono);
+                }
             }
             closed.insert(closed.end(), ports.closed.begin(), ports.closed.end());
             if (auto lookup = watch.take_lookup(now.mono)) {
@@ -65,7 +82,7 @@ struct WatchWorld {
     GuestWatch watch;
     Instant now{MonoTime(1000s), WallTime(1'700'000'000s)};
     std::vector<IfIndex> opened;
-    std::vector<GuestSide> sides;
+    std::vector<PortUse> sides;
     std::vector<IfIndex> closed;
     std::vector<MonoTime> lookups;
     GuestLookup last_lookup;
@@ -74,6 +91,8 @@ struct WatchWorld {
     std::vector<NameGap> gaps;
     std::vector<LogRecord> logs;
     int records = 0;
+    bool broken = false;  ///< no port can be listened on
+    int failures = 0;
 };
 
 using Indexes = std::vector<IfIndex>;
@@ -104,7 +123,7 @@ TEST_CASE("guest_watch: what a guest behind a macvtap sends goes out there") {
     world.tap(5, "vnet0");
     world.run(500ms);
     REQUIRE(world.opened == Indexes{IfIndex{5}, IfIndex{7}});
-    CHECK(world.sides == std::vector<GuestSide>{GuestSide::incoming, GuestSide::outgoing});
+    CHECK(world.sides == std::vector<PortUse>{PortUse::guest, PortUse::macvtap_guest});
 }
 
 TEST_CASE("guest_watch: an index that is used again within a look is closed and opened") {
@@ -201,6 +220,100 @@ TEST_CASE("guest_watch: it wakes up for what is due, and not for nothing") {
     CHECK(world.watch.next_deadline() > world.now.mono);
     CHECK(world.records >= 1);
     CHECK(world.records <= 3);
+}
+
+TEST_CASE("guest_watch: a tap that is given to a user is looked up once more") {
+    WatchWorld world;
+    world.tap(5, "vnet0");
+    world.run(10s);
+    CHECK_FALSE(world.last_lookup.ports.at(0).facts.owner_uid.has_value());
+    const std::size_t before = world.lookups.size();
+    world.owner = {"web01", "web01", "", {}, IdentifiedBy::tap_name, ""};
+    world.tap(5, "vnet0", 4, 1000);
+    world.run(1s);
+    CHECK(world.lookups.size() == before + 1);
+    CHECK(world.last_lookup.ports.at(0).facts.owner_uid == 1000U);
+    // Named by now: whose it is matters no more.
+    world.tap(5, "vnet0", 4, 1001);
+    world.run(1s);
+    CHECK(world.lookups.size() == before + 1);
+}
+
+TEST_CASE("guest_watch: a port that fails is tried again, and told about twice") {
+    WatchWorld world;
+    world.broken = true;
+    world.tap(5, "vnet0");
+    world.tap(6, "vnet1");
+    world.run(20s);
+    CHECK(world.failures == 2);
+    CHECK(world.opened.size() == 2 * 5);  // after 0, 1, 3, 7 and 15 s
+    REQUIRE(world.logs.size() == 1);
+    CHECK(world.logs[0].message ==
+          "guests behind vnet0 cannot be asked by ARP, nor heard: Too many open files; this is "
+          "tried again");
+    SECTION("until it works") {
+        world.broken = false;
+        world.run(30s);
+        REQUIRE(world.logs.size() == 2);
+        CHECK(world.logs[1].message == "all ports of guests can be listened on again");
+        CHECK(world.opened.size() == 2 * 6);
+        world.run(5min);
+        CHECK(world.opened.size() == 2 * 6);
+    }
+    SECTION("until it is gone") {
+        world.apply(del_link(5));
+        world.apply(del_link(6));
+        world.run(5min);
+        CHECK(world.opened.size() == 2 * 5);
+        CHECK(world.closed.empty());
+    }
+}
+
+TEST_CASE("guest_watch: a bridge that learns makes no work with the links") {
+    WatchWorld world;
+    world.owner = {"web01", "web01", "", {}, IdentifiedBy::libvirt, ""};
+    world.tap(5, "vnet0");
+    world.run(10s);
+    for (int i = 0; i < 20; ++i) {
+        world.apply(new_fdb({.bridge = 4, .port = 5, .mac = guest_mac(i)}));
+        const auto structure = world.topology.structure_revision();
+        world.run(100ms);
+        CHECK(world.topology.structure_revision() == structure);
+    }
+    CHECK(world.macs().size() == 20);
+}
+
+TEST_CASE("guest_watch: after lost news the bridge's table counts") {
+    WatchWorld world;
+    world.tap(5, "vnet0");
+    world.apply(new_fdb({.bridge = 4, .port = 5, .mac = guest_mac(1)}));
+    world.run(1s);
+    world.apply(new_fdb({.bridge = 4, .port = 5, .mac = guest_mac(2)}));
+    world.apply(del_fdb({.bridge = 4, .port = 5, .mac = guest_mac(1)}));
+    static_cast<void>(world.topology.take_fdb_news());
+    world.watch.advance(world.topology, {{}, true}, world.now);
+    CHECK(world.macs() == std::vector<MacAddress>{guest_mac(2)});
+}
+
+TEST_CASE("guest_watch: a neighbour with another MAC is looked at again") {
+    WatchWorld world;
+    world.tap(5, "vnet0");
+    world.apply(new_fdb({.bridge = 4, .port = 5, .mac = guest_mac(1)}));
+    world.run(3s);
+    const auto addresses = [&world] {
+        std::vector<GuestSnapshot> guests;
+        world.watch.snapshot(guests, world.now);
+        return guests.at(0).addresses.size();
+    };
+    NeighbourFacts neighbour{
+        .device = 4, .address = IpAddress::parse("10.77.0.10").value(), .mac = guest_mac(9)};
+    world.apply(new_neighbour(neighbour));
+    world.run(3s);
+    CHECK(addresses() == 0);
+    neighbour.mac = guest_mac(1);
+    world.apply(new_neighbour(neighbour));
+    world.run(3s);
+    CHECK(addresses() == 1);
 }
 
 }  // namespace reachd::test

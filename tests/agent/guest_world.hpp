@@ -18,6 +18,8 @@ inline IpAddress ip(std::string_view text) {
     return IpAddress::parse(text).value();
 }
 
+using Texts = std::vector<std::string>;
+
 inline MacAddress mac(std::string_view text) {
     return MacAddress::parse(text).value();
 }
@@ -31,6 +33,9 @@ inline MacAddress guest_mac(unsigned number) {
                        static_cast<std::uint8_t>(number >> 8U),
                        static_cast<std::uint8_t>(number)});
 }
+
+inline const MacAddress web = guest_mac(1);
+inline const MacAddress db = guest_mac(2);
 
 inline IfIndex device(unsigned index) {
     return static_cast<IfIndex>(index);
@@ -162,8 +167,11 @@ class GuestWorld {
         table.on_frame(device(port), heard, now);
     }
 
-    void learn(unsigned port, const MacAddress& address, bool added = true) {
-        table.on_fdb(device(port), address, added, now);
+    void learn(unsigned port,
+               const MacAddress& address,
+               bool added = true,
+               std::uint16_t vlan = 0) {
+        table.on_fdb(device(port), {address, vlan}, added, now);
     }
 
     void identify(const Vnic& port, const GuestIdentity& identity) {
@@ -234,5 +242,32 @@ class GuestWorld {
 
     std::vector<LogRecord> logs;
 };
+
+/// web01 on vnet10 and db1 on vnet11, each with its MAC, without addresses, for a minute.
+inline GuestWorld two_guests() {
+    GuestWorld world;
+    world.ports({tap(10), tap(11)});
+    world.learn(10, web);
+    world.learn(11, db);
+    world.identify(tap(10), machine("web01"));
+    world.identify(tap(11), machine("db1"));
+    world.pass(60s);
+    return world;
+}
+
+/// The same, and the targets that they are by then.
+inline GuestWorld two_probed_guests() {
+    GuestWorld world = two_guests();
+    world.hear(10, request(web, "10.77.0.10"));
+    world.hear(11, request(db, "10.77.0.11"));
+    world.pass(2s);
+    return world;
+}
+
+inline const Texts both{"vnet10 10.77.0.10 web01", "vnet11 10.77.0.11 db1"};
+
+inline std::vector<MacAddress> macs(const GuestWorld& world, unsigned port) {
+    return world.table.macs_of(device(port));
+}
 
 }  // namespace reachd::test

@@ -137,12 +137,14 @@ struct LinkFacts {
     std::uint32_t mtu = 1500;
     std::uint8_t oper_state = IF_OPER_UP;
     std::optional<bool> carrier{};    ///< nullopt: as `up`
+    unsigned more_flags = 0;          ///< IFF_*
     std::uint16_t hardware_type = 1;  ///< ARPHRD_ETHER
     std::optional<MacAddress> mac{};
     int lower = 0;
     std::optional<std::int32_t> lower_namespace{};
     std::optional<std::uint32_t> carrier_changes{};
-    std::uint8_t tun_type = 0;              ///< of kind "tun": 1 tun, 2 tap
+    std::uint8_t tun_type = 0;  ///< of kind "tun": 1 tun, 2 tap
+    std::optional<std::uint32_t> tun_owner{};
     std::optional<std::uint32_t> detail{};  ///< of a kind that has one, see Link::detail
     std::optional<BridgeSettings> bridge{};
     std::optional<BridgePort> port{};
@@ -164,6 +166,7 @@ inline ifinfomsg link_header(int index, bool up, int family = AF_UNSPEC) {
 inline ifinfomsg link_header(const LinkFacts& link) {
     auto header = link_header(link.index, link.up);
     header.ifi_type = link.hardware_type;
+    header.ifi_flags |= link.more_flags;
     if (link.carrier.value_or(link.up)) {
         header.ifi_flags |= IFF_LOWER_UP | IFF_RUNNING;
     } else {
@@ -187,6 +190,9 @@ inline void add_kind_data(MessageBuilder& data, const LinkFacts& link) {
     const auto detail = link.detail.value_or(0);
     if (link.kind == "tun" && link.tun_type != 0) {
         data.number(IFLA_TUN_TYPE, link.tun_type);
+        if (link.tun_owner) {
+            data.number(IFLA_TUN_OWNER, *link.tun_owner);
+        }
     } else if (link.kind == "bridge" && link.bridge) {
         data.number(IFLA_BR_FORWARD_DELAY, std::uint32_t{link.bridge->forward_delay_centiseconds});
         data.number(IFLA_BR_STP_STATE, std::uint32_t{link.bridge->stp});

@@ -27,6 +27,11 @@ TEST_CASE("a link is read with all that the model keeps", "[netlink]") {
     CHECK(link.admin_up);
     CHECK(link.carrier);
     CHECK(link.hardware_type == 1);
+    CHECK(link.resolves);
+    for (const unsigned flag : {IFF_NOARP, IFF_LOOPBACK, IFF_POINTOPOINT}) {
+        const LinkFacts silent{.index = 7, .name = "veth0", .more_flags = flag};
+        CHECK_FALSE(read_body<LinkChanged>(new_link(silent)).resolves);
+    }
     CHECK(link.name == "veth0");
     CHECK(link.kind == LinkKind::veth);
     CHECK(link.mtu_bytes == 9000U);
@@ -179,6 +184,23 @@ TEST_CASE("tun and tap are one kind to the kernel", "[netlink]") {
     CHECK(kind(0, 65534) == LinkKind::tun);  // old kernels do not say
     CHECK(kind(0, 1) == LinkKind::tap);
     CHECK(kind(9, 1) == LinkKind::tap);
+}
+
+TEST_CASE("the owner of a tap, if it has one", "[netlink]") {
+    LinkFacts tap{.index = 2, .name = "vnet0", .kind = "tun", .tun_type = 2};
+    CHECK_FALSE(read_body<LinkChanged>(new_link(tap)).owner_uid.has_value());
+    tap.tun_owner = 0;
+    CHECK(read_body<LinkChanged>(new_link(tap)).owner_uid == 0U);
+    tap.tun_owner = 1000;
+    CHECK(read_body<LinkChanged>(new_link(tap)).owner_uid == 1000U);
+    MessageBuilder cut_short(RTM_NEWLINK, 0, 0);
+    cut_short.header(link_header(tap)).text(IFLA_IFNAME, "vnet0");
+    cut_short.nested(IFLA_LINKINFO, [](MessageBuilder& info) {
+        info.text(IFLA_INFO_KIND, "tun").nested(IFLA_INFO_DATA, [](MessageBuilder& data) {
+            data.number(IFLA_TUN_OWNER, std::uint16_t{1000});
+        });
+    });
+    CHECK_FALSE(read_body<LinkChanged>(cut_short.bytes()).owner_uid.has_value());
 }
 
 TEST_CASE("the detail of each kind that has one", "[netlink]") {

@@ -52,6 +52,28 @@ TEST_CASE("peers keep their place until they go, and free places are taken again
     CHECK_FALSE(table[d].up.has_value());
 }
 
+TEST_CASE("those with a device by name are known, for as long as they stay") {
+    PeerTable table;
+    const auto with = [&](const std::string& device) {
+        Peer peer = peer_at("10.0.0.1");
+        peer.extras = std::make_unique<PeerExtras>();
+        peer.extras->device = device;
+        return table.add(std::move(peer));
+    };
+    const auto plain = table.add(peer_at("10.0.0.2"));
+    const auto named = with("eth0");
+    const auto guest = with("");
+    CHECK(table.with_device() == Ids{named});
+    const auto second = with("eth1");
+    CHECK(table.with_device() == Ids{named, second});
+    table.remove(named);
+    table.remove(guest);
+    table.remove(plain);
+    CHECK(table.with_device() == Ids{second});
+    CHECK(with("eth2") != second);
+    CHECK(table.with_device().size() == 2);
+}
+
 TEST_CASE("sessions lead to their peers, also after their numbers were used again") {
     PeerTable table;
     const auto a = table.add(peer_at("10.0.0.1"));

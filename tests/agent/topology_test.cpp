@@ -498,6 +498,19 @@ TEST_CASE("the revision rises with the answers, and only then", "[topology]") {
     CHECK(rises(new_route(route)));
     CHECK_FALSE(rises(new_route(route)));
     CHECK_FALSE(rises(new_route(route, NLM_F_MULTI)));
+    // How the host asks a gateway: of its device only.
+    InterfaceAddress own{device(2), address("10.0.0.5"), 24, 0};
+    CHECK(rises(new_address(own)));
+    CHECK_FALSE(rises(new_address(own)));
+    own.flags = IFA_F_DEPRECATED;
+    CHECK(rises(new_address(own)));
+    CHECK(rises(del_address(own)));
+    CHECK_FALSE(rises(new_address({device(3), address("10.0.0.6"), 24, 0})));
+    CHECK_FALSE(rises(new_neighbour({2, address("10.0.0.1"), mac("52:54:00:00:00:01")})));
+    link.mac = mac("52:54:00:00:00:02");
+    CHECK(rises(new_link(link)));
+    link.more_flags = IFF_NOARP;
+    CHECK(rises(new_link(link)));
     link.up = false;
     CHECK(rises(new_link(link)));
     CHECK(rises(del_route(route)));
@@ -564,6 +577,34 @@ TEST_CASE("a link is not copied for a message that tells nothing new", "[topolog
     CHECK(topology.link(device(2)) != before);
     CHECK(before->mtu_bytes == 1500);  // who holds the old one still sees it
     CHECK(topology.state_revision() > revision);
+}
+
+TEST_CASE("each kind of churn has a revision of its own", "[topology]") {
+    Topology topology;
+    feed(topology, new_link(port_of_br0(2)));
+    const auto structure = topology.structure_revision();
+    const auto neighbours = topology.neighbour_revision();
+    auto state = topology.state_revision();
+    const auto state_rose = [&] { return std::exchange(state, topology.state_revision()) < state; };
+    feed(topology, new_fdb({.bridge = 1, .port = 2, .mac = mac("02:00:00:00:00:07")}));
+    CHECK(state_rose());
+    CHECK(topology.neighbour_revision() == neighbours);
+    NeighbourFacts neighbour{
+        .device = 2, .address = address("10.0.0.1"), .mac = mac("02:00:00:00:00:08")};
+    feed(topology, new_neighbour(neighbour));
+    CHECK(state_rose());
+    const auto known = topology.neighbour_revision();
+    CHECK(known > neighbours);
+    neighbour.state = NUD_STALE;
+    feed(topology, new_neighbour(neighbour));
+    CHECK(topology.neighbour_revision() == known);
+    neighbour.mac = mac("02:00:00:00:00:09");
+    feed(topology, new_neighbour(neighbour));
+    CHECK(topology.neighbour_revision() > known);
+    CHECK(topology.structure_revision() == structure);
+    feed(topology, new_address({device(2), address("10.0.0.2"), 24, 0}));
+    CHECK(topology.structure_revision() > structure);
+    CHECK(topology.addresses().size() == 1);
 }
 
 TEST_CASE("VLANs are kept while a bridge filters, and go with the port", "[topology]") {

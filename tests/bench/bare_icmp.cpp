@@ -17,15 +17,11 @@
 #include <cstdio>
 #include <cstring>
 #include <ctime>
-#include <exception>
-#include <fstream>
 #include <optional>
 #include <stdexcept>
 #include <string>
-#include <system_error>
 #include <vector>
 
-#include <arpa/inet.h>
 #include <linux/errqueue.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -33,26 +29,14 @@
 #include <unistd.h>
 
 #include "tests/bench/arguments.hpp"
+#include "tests/bench/bare_loop.hpp"
 #include "tests/bench/bare_socket.hpp"
-#include "tests/bench/latency_histogram.hpp"
 
 namespace reachd::bench {
 namespace {
 
 /// Answers and stamps share the receive buffer, so the sender never runs further ahead than this.
 constexpr std::uint32_t unread_probes_max = 256;
-constexpr std::int64_t second_ns = 1'000'000'000;
-constexpr std::int64_t tick_ns = second_ns / 100;
-constexpr std::int64_t linger_ns = second_ns / 10;  ///< for the answers to the last probes
-
-struct Options {
-    std::uint32_t targets;
-    double hz;  ///< of each target; 0: flood
-    double seconds;
-    double warm_seconds;
-    Stamps stamps;
-    std::uint32_t base;
-};
 
 struct Target {
     std::uint32_t number = 0;  ///< of the last probe sent
@@ -61,35 +45,16 @@ struct Target {
     std::int64_t receive_ns = 0;
 };
 
-std::int64_t nanoseconds(const timespec& time) {
-    return static_cast<std::int64_t>(time.tv_sec) * second_ns + time.tv_nsec;
-}
-
-std::int64_t read_clock(clockid_t clock) {
-    timespec now{};
-    clock_gettime(clock, &now);
-    return nanoseconds(now);
-}
-
-/// VmRSS. Not getrusage's ru_maxrss: that starts with what the parent had before exec.
-long resident_kib() {
-    long total = 0;
-    long resident = 0;
-    std::ifstream("/proc/self/statm") >> total >> resident;
-    return resident * (sysconf(_SC_PAGESIZE) / 1024);
-}
-
-std::int64_t monotonic_now() {
-    return read_clock(CLOCK_MONOTONIC);
-}
-
-class BareLoop {
+class EchoLoop final : public BareLoop {
   public:
-    explicit BareLoop(const Options& options)
-        : options_(options),
+    EchoLoop(const Pace& pace, std::uint32_t base, Stamps stamps)
+        : BareLoop(pace),
+          base_(base),
+          stamps_(stamps),
           identifier_(static_cast<std::uint16_t>(getpid() & 0xffff)),
-          socket_(identifier_, options.stamps),
-          targets_(options.targets) {
+          socket_(identifier_, stamps),
+          targets_(pace.targets) {
+        static_assert(batch_probes_max <= batch_size);
         for (std::size_t i = 0; i < batch_size; ++i) {
             in_.vectors[i] = {in_.bytes[i].data(), in_.bytes[i].size()};
             in_.messages[i].msg_hdr.msg_iov = &in_.vectors[i];
@@ -102,87 +67,16 @@ class BareLoop {
         }
     }
 
-    void run() {
-        const std::int64_t begin = monotonic_now();
-        const auto window =
-            begin + static_cast<std::int64_t>(options_.warm_seconds * double{second_ns});
-        const auto end = window + static_cast<std::int64_t>(options_.seconds * double{second_ns});
-        paced_at_ = begin;
-        for (std::int64_t now = begin; now < end; now = monotonic_now()) {
-            if (!measuring_ && now >= window) {
-                begin_window(now);
-            }
-            if (options_.hz > 0) {
-                send_due(now);
-                read_until(std::min(now - (now - begin) % tick_ns + tick_ns, end));
-            } else {
-                send(
-                    static_cast<std::uint32_t>(std::min<std::size_t>(batch_size, targets_.size())));
-                read_all();
-            }
-        }
-        end_window();
-        read_until(monotonic_now() + linger_ns);
-    }
-
     void print() const {
-        const auto sent = static_cast<double>(std::max<std::uint64_t>(window_.sent, 1));
-        std::printf("rate=%.1f sent=%llu recv=%llu lost=%llu cpu_us_per_probe=%.3f rss_kb=%ld",
-                    static_cast<double>(window_.sent) * 1e9 / static_cast<double>(window_.wall_ns),
-                    static_cast<unsigned long long>(window_.sent),
-                    static_cast<unsigned long long>(window_.received),
-                    static_cast<unsigned long long>(sent_ - received_),
-                    static_cast<double>(window_.cpu_ns) / 1e3 / sent,
-                    resident_kib());
-        if (options_.stamps == Stamps::rxtx) {
-            std::printf(" kern_p50=%.3f kern_p99=%.3f kern_stamped=%llu",
-                        round_trips_.quantile(0.5) / 1e3,
-                        round_trips_.quantile(0.99) / 1e3,
-                        static_cast<unsigned long long>(round_trips_.total()));
+        print_counters();
+        if (stamps_ == Stamps::rxtx) {
+            print_round_trips();
         }
         std::printf("\n");
     }
 
   private:
-    /// Counters at the start of the window, and the differences once it has ended.
-    struct Window {
-        std::int64_t wall_ns = 0;
-        std::int64_t cpu_ns = 0;
-        std::uint64_t sent = 0;
-        std::uint64_t received = 0;
-    };
-
-    void begin_window(std::int64_t now) {
-        measuring_ = true;
-        window_ = {now, read_clock(CLOCK_PROCESS_CPUTIME_ID), sent_, received_};
-    }
-
-    void end_window() {
-        measuring_ = false;
-        window_ = {monotonic_now() - window_.wall_ns,
-                   read_clock(CLOCK_PROCESS_CPUTIME_ID) - window_.cpu_ns,
-                   sent_ - window_.sent,
-                   received_ - window_.received};
-    }
-
-    /// After a stall at most one round is caught up: the rest would be a burst, not a rate.
-    void send_due(std::int64_t now) {
-        owed_ += static_cast<double>(now - paced_at_) / double{second_ns} * options_.hz *
-                 options_.targets;
-        paced_at_ = now;
-        owed_ = std::min(owed_, static_cast<double>(options_.targets));
-        while (owed_ >= 1) {
-            const auto count = static_cast<std::uint32_t>(std::min(owed_, double{batch_size}));
-            send(count);
-            owed_ -= count;
-            if (unread_ >= unread_probes_max) {
-                read_all();
-            }
-        }
-        read_all();
-    }
-
-    void send(std::uint32_t count) {
+    void send(std::uint32_t count) override {
         for (std::uint32_t i = 0; i < count; ++i) {
             prepare(i);
         }
@@ -193,28 +87,29 @@ class BareLoop {
             }
             done += static_cast<std::uint32_t>(taken);
         }
-        sent_ += count;
         unread_ += count;
+        if (unread_ >= unread_probes_max) {
+            read_all();
+        }
     }
 
     void prepare(std::uint32_t slot) {
-        const std::uint32_t index = next_number_ % options_.targets;
-        targets_[index] = {next_number_, true, 0, 0};
+        const auto number = static_cast<std::uint32_t>(sent());
+        const std::uint32_t index = next_target();
+        targets_[index] = {number, true, 0, 0};
         sockaddr_in& address = addresses_[slot];
         address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(options_.base + index / 250 * 256 + index % 250 + 1);
+        address.sin_addr = target_address(base_, index);
         EchoPacket& packet = packets_[slot];
         packet.header = {};
         packet.header.type = ICMP_ECHO;
         packet.header.un.echo.id = htons(identifier_);
-        packet.header.un.echo.sequence = htons(static_cast<std::uint16_t>(next_number_));
-        packet.number = next_number_;
+        packet.header.un.echo.sequence = htons(static_cast<std::uint16_t>(number));
+        packet.number = number;
         packet.header.checksum = internet_checksum(packet);
-        ++next_number_;
     }
 
-    /// Sleeps to `deadline`, reading whatever comes meanwhile.
-    void read_until(std::int64_t deadline) {
+    void read_until(std::int64_t deadline) override {
         for (std::int64_t left = deadline - monotonic_now(); left > 0;
              left = deadline - monotonic_now()) {
             pollfd ready{socket_.fd(), POLLIN, 0};
@@ -229,8 +124,8 @@ class BareLoop {
         }
     }
 
-    void read_all() {
-        if (options_.stamps == Stamps::rxtx) {
+    void read_all() override {
+        if (stamps_ == Stamps::rxtx) {
             read_queue(MSG_ERRQUEUE);
         }
         read_queue(0);
@@ -255,7 +150,7 @@ class BareLoop {
 
     /// The kernel shortens the control length of each message it fills.
     void reset_controls() {
-        if (options_.stamps == Stamps::none) {
+        if (stamps_ == Stamps::none) {
             return;
         }
         for (std::size_t i = 0; i < used_; ++i) {
@@ -272,13 +167,13 @@ class BareLoop {
         }
         std::uint32_t number = 0;
         std::memcpy(&number, &bytes[header_bytes + offsetof(EchoPacket, number)], sizeof number);
-        Target& target = targets_[number % options_.targets];
+        Target& target = targets_[number % targets_.size()];
         if (target.number != number || !target.outstanding) {
             return;
         }
         target.outstanding = false;
-        ++received_;
-        if (options_.stamps == Stamps::rxtx) {
+        count_answer();
+        if (stamps_ == Stamps::rxtx) {
             target.receive_ns = stamps_of(slot).kernel_ns;
             measure(target);
         }
@@ -289,7 +184,7 @@ class BareLoop {
         if (!stamps.number) {
             return;
         }
-        Target& target = targets_[*stamps.number % options_.targets];
+        Target& target = targets_[*stamps.number % targets_.size()];
         if (target.number == *stamps.number) {
             target.transmit_ns = stamps.kernel_ns;
             measure(target);
@@ -323,12 +218,13 @@ class BareLoop {
 
     /// Called with either stamp; whichever comes second makes the sample.
     void measure(const Target& target) {
-        if (measuring_ && target.transmit_ns != 0 && target.receive_ns >= target.transmit_ns) {
-            round_trips_.record(target.receive_ns - target.transmit_ns);
+        if (target.transmit_ns != 0 && target.receive_ns != 0) {
+            record_round_trip(target.receive_ns - target.transmit_ns);
         }
     }
 
-    const Options options_;
+    const std::uint32_t base_;
+    const Stamps stamps_;
     const std::uint16_t identifier_;
     EchoSocket socket_;
     std::vector<Target> targets_;
@@ -337,58 +233,29 @@ class BareLoop {
     std::array<EchoPacket, batch_size> packets_{};
     std::array<sockaddr_in, batch_size> addresses_{};
     std::size_t used_ = batch_size;  ///< messages the last recvmmsg filled
-    std::uint32_t next_number_ = 0;
     std::uint32_t unread_ = 0;
-    std::uint64_t sent_ = 0;
-    std::uint64_t received_ = 0;
-    std::int64_t paced_at_ = 0;
-    double owed_ = 0;  ///< probes due and not yet sent
-    bool measuring_ = false;
-    Window window_;
-    LatencyHistogram round_trips_;
 };
 
-Options parse(int argc, char** argv) {
-    const Arguments arguments(argc,
-                              argv,
-                              {{"n", "10000"},
-                               {"hz", "1"},
-                               {"secs", "10"},
-                               {"warm", "1"},
-                               {"ts", "none"},
-                               {"base", "127.1.0.0"}});
-    const std::string& stamps = arguments.text("ts");
-    in_addr base{};
-    if (stamps != "none" && stamps != "rx" && stamps != "rxtx") {
-        throw std::invalid_argument("ts=" + stamps + ": want none, rx or rxtx");
+Stamps read_stamps(const std::string& text) {
+    if (text != "none" && text != "rx" && text != "rxtx") {
+        throw std::invalid_argument("ts=" + text + ": want none, rx or rxtx");
     }
-    if (inet_pton(AF_INET, arguments.text("base").c_str(), &base) != 1) {
-        throw std::invalid_argument("base=" + arguments.text("base") + ": want an IPv4 address");
-    }
-    return {arguments.number<std::uint32_t>("n", 1, 1'000'000),
-            arguments.number<double>("hz", 0, 1000),
-            arguments.number<double>("secs", 0.1, 3600),
-            arguments.number<double>("warm", 0, 3600),
-            stamps == "none" ? Stamps::none
-            : stamps == "rx" ? Stamps::rx
-                             : Stamps::rxtx,
-            ntohl(base.s_addr)};
+    return text == "none" ? Stamps::none : text == "rx" ? Stamps::rx : Stamps::rxtx;
+}
+
+void measure(int argc, char** argv) {
+    const Arguments arguments(
+        argc, argv, with_pace({{"n", "10000"}, {"ts", "none"}, {"base", "127.1.0.0"}}));
+    EchoLoop loop(read_pace(arguments, read_targets(arguments)),
+                  read_base(arguments),
+                  read_stamps(arguments.text("ts")));
+    loop.run();
+    loop.print();
 }
 
 }  // namespace
 }  // namespace reachd::bench
 
 int main(int argc, char** argv) {
-    try {
-        reachd::bench::BareLoop loop(reachd::bench::parse(argc, argv));
-        loop.run();
-        loop.print();
-        return 0;
-    } catch (const std::invalid_argument& error) {
-        std::fprintf(stderr, "bare_icmp: %s\n", error.what());
-        return 2;
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "bare_icmp: %s\n", error.what());
-        return 1;
-    }
+    return reachd::bench::guarded("bare_icmp", [&] { reachd::bench::measure(argc, argv); });
 }

@@ -4,10 +4,8 @@
 #pragma once
 
 #include <array>
-#include <cerrno>
 #include <cstdint>
 #include <cstring>
-#include <system_error>
 
 #include <linux/filter.h>
 #include <linux/icmp.h>
@@ -15,6 +13,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "tests/bench/bare_loop.hpp"
 
 namespace reachd::bench {
 
@@ -32,10 +32,6 @@ struct EchoPacket {
 };
 
 static_assert(sizeof(EchoPacket) == 64);
-
-[[noreturn]] inline void fail(const char* operation) {
-    throw std::system_error(errno, std::generic_category(), operation);
-}
 
 /// RFC 1071, over a whole number of 16-bit words.
 inline std::uint16_t internet_checksum(const EchoPacket& packet) {

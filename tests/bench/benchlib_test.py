@@ -9,7 +9,8 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from benchlib import lab, netlink, passive, probers, report, sections, tcp  # noqa: E402
+from benchlib import arp, lab, netlink, passive, probers, report, rounds  # noqa: E402
+from benchlib import sections, tcp  # noqa: E402
 
 PAGE = b"""# HELP a_total A.
 # TYPE a_total counter
@@ -133,11 +134,46 @@ class TcpTest(unittest.TestCase):
         self.assertEqual(edges, sorted(edges))
         self.assertTrue(all(b - a >= 1e-9 for a, b in zip(edges, edges[1:])))
 
-    def test_the_ratio_pairs_the_rounds_and_skips_failed_ones(self):
+
+class ArpTest(unittest.TestCase):
+    def test_a_guest_is_known_by_port_name_mac_and_address_together(self):
+        told = {"guests": [
+            {"device": "vnet0", "name": "a", "addresses": [
+                {"mac": "52:54:00:00:00:01", "address": "10.0.0.1"},
+                {"mac": "52:54:00:00:00:02", "address": "10.0.0.2"}]},
+            {"device": "vnet1", "name": "b", "addresses": []}]}
+        self.assertEqual(arp.guests_in(told),
+                         {("vnet0", "a", "52:54:00:00:00:01", "10.0.0.1"),
+                          ("vnet0", "a", "52:54:00:00:00:02", "10.0.0.2")})
+
+
+class RoundsTest(unittest.TestCase):
+    def test_rows_take_turns_and_one_that_fails_does_not_stop_the_others(self):
+        order = []
+
+        def row(name, values):
+            def measure():
+                order.append(name)
+                value = values.pop(0)
+                if isinstance(value, Exception):
+                    raise value
+                return {"cpu_us": value}
+            return measure
+        section = report.Section("x")
+        results = rounds.run_rounds(section, {
+            "a": row("a", [1, lab.BenchError("broken"), 3]), "b": row("b", [2, 2, 2]),
+            "gone": row("gone", [probers.NotHere("not built")])}, 3, "idle")
+        self.assertEqual(order, ["a", "b", "gone", "a", "b", "a", "b"])
+        self.assertEqual(rounds.column(results, "a", "cpu_us"), [1, None, 3])
+        self.assertNotIn("gone", results)
+        self.assertIn("broken", section.text[-1])
+        self.assertEqual(rounds.cpu_ratio(results, "a", "b"), 1.0)
+
+    def test_ratios_pair_the_rounds_and_skip_failed_ones(self):
         results = {"reachd": [{"cpu_us": 44}, None, {"cpu_us": 60}],
                    "bare": [{"cpu_us": 40}, {"cpu_us": 1}, {"cpu_us": 40}]}
-        self.assertAlmostEqual(tcp.cpu_ratio(results), 1.3)
-        self.assertIsNone(tcp.cpu_ratio({"reachd": [None], "bare": [{"cpu_us": 1}]}))
+        self.assertAlmostEqual(rounds.cpu_ratio(results, "reachd", "bare"), 1.3)
+        self.assertIsNone(rounds.cpu_ratio(results, "engine", "bare"))
 
 
 class GateTest(unittest.TestCase):
@@ -149,12 +185,6 @@ class GateTest(unittest.TestCase):
         self.assertEqual([report.verdict(gate) for gate in section.gates],
                          ["met", "NOT MET", "not measured"])
         self.assertIn("goal 1.15 NOT MET", report.gate_table(section.gates))
-
-    def test_ratios_pair_the_rounds_and_skip_failed_ones(self):
-        results = {"reachd": [{"cpu_us": 10}, None, {"cpu_us": 30}],
-                   "oping": [{"cpu_us": 20}, {"cpu_us": 1}, {"cpu_us": 20}]}
-        self.assertEqual(sections.ratio(results, "reachd", "oping"), 1.0)
-        self.assertIsNone(sections.ratio(results, "engine", "oping"))
 
     def test_pairs_of_a_program(self):
         self.assertEqual(probers.parse_pairs("rate=9.5 kern_p50=- noise x=y\n"),

@@ -47,13 +47,16 @@ class Counter final : public NeighbourSink {
 
     void on_neighbour_stamp(ProbeToken, WallTime) override {}
 
-    void on_neighbour_frame(IfIndex, const NeighbourFrame&, std::optional<WallTime>) override {
+    void on_neighbour_frame(IfIndex,
+                            PortUse,
+                            const NeighbourFrame&,
+                            std::optional<WallTime>) override {
         ++frames;
     }
 
     void on_neighbour_flaw(IfIndex) override {}
 
-    void on_neighbour_overflow(IfIndex) override { ++overflows; }
+    void on_neighbour_overflow(IfIndex, PortUse) override { ++overflows; }
 };
 
 /// Receives nothing, on a device it is bound to as the daemon's are. Left open until the end.

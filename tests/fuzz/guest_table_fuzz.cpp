@@ -62,7 +62,7 @@ class Run {
         const IpAddress address = address_of(event.subspan(3));
         switch (event[0] % 10) {
             case 0: change_ports(event); break;
-            case 1: table_.on_fdb(port, mac, event[3] % 4 != 0, now_); break;
+            case 1: learn(event, port, mac); break;
             case 2: identify(event); break;
             case 3: set_host(address); break;
             case 4: table_.on_host_neighbour(bridge, address, mac, now_); break;
@@ -101,6 +101,15 @@ class Run {
     }
 
   private:
+    void learn(ByteView event, IfIndex port, const MacAddress& mac) {
+        const auto vlan = static_cast<std::uint16_t>(event[4] % 8U * 10U);
+        if (event[3] % 8 == 7) {
+            table_.set_fdb(port, {{mac, vlan}}, now_);
+        } else {
+            table_.on_fdb(port, {mac, vlan}, event[3] % 4 != 0, now_);
+        }
+    }
+
     void pass(std::uint8_t amount) {
         const Duration step = amount < 128 ? std::chrono::milliseconds(amount)
                                            : Duration(std::chrono::seconds((amount - 128) * 20));

@@ -128,9 +128,38 @@ TEST_CASE("neighbour filter: cut short anywhere, a frame passes or not, and noth
 TEST_CASE("neighbour filter: of a macvtap only what goes out") {
     const Bytes frame = arp_frame();
     test::BpfMachine machine(frame);
-    CHECK(machine.run(neighbour_filter(GuestSide::outgoing)).bytes == 0);
+    CHECK(machine.run(neighbour_filter(PortUse::macvtap_guest)).bytes == 0);
     machine.packet_type = 4;  // PACKET_OUTGOING
-    CHECK(machine.run(neighbour_filter(GuestSide::outgoing)).bytes >= frame.size());
+    CHECK(machine.run(neighbour_filter(PortUse::macvtap_guest)).bytes >= frame.size());
+}
+
+TEST_CASE("neighbour filter: of gateways only answers") {
+    const auto passed = [](const Bytes& frame, PortUse use) {
+        const auto bytes = test::BpfMachine(frame).run(neighbour_filter(use)).bytes;
+        return bytes > 0 && bytes >= frame.size();
+    };
+    const Bytes reply =
+        ethernet(host, guest, 0x0806, arp(2, guest, ip("10.0.0.1"), host, ip("10.0.0.2")));
+    CHECK(passed(reply, PortUse::gateway_arp));
+    CHECK_FALSE(passed(arp_frame(), PortUse::gateway_arp));
+    CHECK(passed(ipv6_frame(136, 255), PortUse::gateway_nd));
+    for (const Bytes& frame : {ipv6_frame(135, 255),
+                               ipv6_frame(134, 255),
+                               ipv6_frame(136, 64),
+                               ipv6_frame(136, 255, 6)}) {
+        CHECK_FALSE(passed(frame, PortUse::gateway_nd));
+    }
+    Bytes giant = reply;
+    giant.resize(neighbour_frame_bytes_max + 1);
+    CHECK_FALSE(passed(giant, PortUse::gateway_arp));
+    for (std::size_t size = 0; size < 22; ++size) {
+        const Bytes cut(reply.begin(), reply.begin() + static_cast<std::ptrdiff_t>(size));
+        CHECK_FALSE(passed(cut, PortUse::gateway_arp));
+    }
+    // All IPv6 traffic of an uplink pays this much.
+    CHECK(test::BpfMachine(ipv6_frame(135, 64, 6))
+              .run(neighbour_filter(PortUse::gateway_nd))
+              .instructions <= 3);
 }
 
 TEST_CASE("neighbour filter: giants are dropped") {

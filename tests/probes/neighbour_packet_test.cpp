@@ -142,6 +142,52 @@ TEST_CASE("neighbour request: a solicitation, unicast, with our link-layer addre
           ethernet(guest, host, 0x86dd, icmpv6(ip("fe80::7"), ip("fd00::9"), message)));
 }
 
+TEST_CASE("neighbour request: to whoever has the address") {
+    NeighbourTarget target = target_of("10.0.0.9", "10.0.0.1");
+    target.mac.reset();
+    CHECK(written(target) ==
+          ethernet(broadcast, host, 0x0806, arp(1, host, ip("10.0.0.1"), nobody, ip("10.0.0.9"))));
+    target = target_of("fd00::12:3456", "fe80::7");
+    target.mac.reset();
+    const Bytes message = nd(135, 0, ip("fd00::12:3456"), link_layer_option(1, host));
+    const Bytes frame = written(target);
+    CHECK(frame == ethernet(test::mac("33:33:ff:12:34:56"),
+                            host,
+                            0x86dd,
+                            icmpv6(ip("fe80::7"), ip("ff02::1:ff12:3456"), message)));
+    CHECK(read(frame).target == ip("fd00::12:3456"));
+    CHECK(read_request_target(frame) == ip("fd00::12:3456"));
+}
+
+TEST_CASE("neighbour request: what answers it") {
+    const NeighbourTarget v4 = target_of("10.0.0.9", "10.0.0.1");
+    NeighbourFrame answer;
+    answer.kind = Kind::arp_reply;
+    answer.frame_destination = host;
+    answer.address = ip("10.0.0.9");
+    answer.target = ip("10.0.0.1");
+    CHECK(is_answer_to(v4, answer));
+    const auto refused = [&](auto change) {
+        NeighbourFrame changed_answer = answer;
+        change(changed_answer);
+        return !is_answer_to(v4, changed_answer);
+    };
+    CHECK(refused([](NeighbourFrame& frame) { frame.kind = Kind::arp_request; }));
+    CHECK(refused([](NeighbourFrame& frame) { frame.address = ip("10.0.0.8"); }));
+    CHECK(refused([](NeighbourFrame& frame) { frame.target = ip("10.0.0.9"); }));
+    CHECK(refused([](NeighbourFrame& frame) { frame.frame_destination = other; }));
+    CHECK(refused([](NeighbourFrame& frame) { frame.vlan = 1; }));
+
+    NeighbourTarget v6 = target_of("fe80::9", "fe80::7");
+    v6.address.set_scope(IfIndex{4});
+    answer.kind = Kind::advertisement;
+    answer.address = ip("fe80::9");
+    answer.target = ip("fe80::7");
+    CHECK_FALSE(is_answer_to(v6, answer));  // nobody asked for it
+    answer.solicited = true;
+    CHECK(is_answer_to(v6, answer));
+}
+
 TEST_CASE("neighbour request: what is written can be read") {
     for (const auto& [address, sender] : {std::pair{"10.0.0.9", "0.0.0.0"},
                                           std::pair{"10.0.0.9", "10.0.0.1"},
@@ -210,6 +256,35 @@ TEST_CASE("neighbour frame: an ARP sender other than the frame's is refused") {
         ethernet(host, guest, 0x0806, arp(2, other, ip("10.0.0.9"), host, ip("10.0.0.1")))));
     CHECK(is_damaged(
         ethernet(host, guest, 0x0806, arp(2, nobody, ip("10.0.0.9"), host, ip("10.0.0.1")))));
+}
+
+TEST_CASE("neighbour frame: a router may answer for a virtual address") {
+    const auto read_any = [](const Bytes& frame) {
+        const auto found = read_neighbour_frame(frame, Checksum::complete, Speaker::anybody);
+        return found ? std::optional(*found) : std::nullopt;
+    };
+    const auto arp_by = [](const MacAddress& owner) {
+        return ethernet(host, guest, 0x0806, arp(2, owner, ip("10.0.0.9"), host, ip("10.0.0.1")));
+    };
+    CHECK(is_damaged(arp_by(other)));
+    const auto reply = read_any(arp_by(other));
+    REQUIRE(reply.has_value());
+    CHECK(reply->mac == other);
+    CHECK(reply->frame_source == guest);
+    CHECK_FALSE(read_any(arp_by(nobody)).has_value());
+    CHECK_FALSE(read_any(arp_by(broadcast)).has_value());
+
+    const auto advertised = [](const Bytes& option) {
+        const Bytes message = nd(136, 0x60, ip("fe80::9"), option);
+        return ethernet(host, guest, 0x86dd, icmpv6(ip("fe80::9"), ip("fe80::7"), message));
+    };
+    CHECK(is_damaged(advertised(link_layer_option(2, other))));
+    const auto answer = read_any(advertised(link_layer_option(2, other)));
+    REQUIRE(answer.has_value());
+    CHECK(answer->address == ip("fe80::9"));
+    CHECK(answer->solicited);
+    // Its options must have their places all the same.
+    CHECK_FALSE(read_any(advertised({2, 0, 1, 2, 3, 4, 5, 6})).has_value());
 }
 
 TEST_CASE("neighbour frame: nobody has such an IPv4 address") {

@@ -160,13 +160,36 @@ TEST_CASE("tcp: our own overflow asks no connect again") {
     const auto id = open_kind(world, ProbeKind::tcp, 10s, 500ms);
     const SendOrder order = world.next_order();
     world.engine.on_sent(order, world.now);
-    world.engine.on_receive_overflow(world.now);
+    world.engine.on_receive_overflow(ProbeKind::tcp);
     world.advance(500ms + tick);
     CHECK(world.poll().empty());
     CHECK(world.counters(id).lost == 0);  // its time-out anew, that is all
     world.advance(500ms + tick);
     static_cast<void>(world.poll());
     CHECK(world.counters(id).lost == 1);
+}
+
+TEST_CASE("an overflow asks again in the kind whose answers it may have dropped") {
+    EngineWorld world;
+    const auto id = open_kind(world, ProbeKind::arp, 10s, 500ms);
+    const SendOrder order = world.next_order();
+    world.engine.on_sent(order, world.now);
+    CHECK(world.engine.awaits_answer(id));
+    SECTION("another one") {
+        world.engine.on_receive_overflow(ProbeKind::icmp);
+        world.advance(500ms + tick);
+        static_cast<void>(world.poll());
+        CHECK(world.counters(id).lost == 1);
+        CHECK_FALSE(world.engine.awaits_answer(id));
+    }
+    SECTION("this one") {
+        world.engine.on_receive_overflow(ProbeKind::arp);
+        world.advance(500ms + tick);
+        const auto orders = world.poll();
+        REQUIRE(orders.size() == 1);
+        CHECK(orders.front().repeated);
+        CHECK(world.counters(id).lost == 0);
+    }
 }
 
 TEST_CASE("arp: an answer belongs to the request sent last before it") {

@@ -135,7 +135,7 @@ class Story {
 
     void overflow() {
         ++troubles_;
-        world_.engine.on_receive_overflow(world_.now);
+        world_.engine.on_receive_overflow(ProbeKind::icmp);
     }
 
     void error() {

@@ -142,6 +142,45 @@ TEST_CASE("engine: 10,000 sessions make a flat rate, opened at once or over time
     CHECK(ticks >= 175);
 }
 
+TEST_CASE(
+    "engine: a peer that was found is asked at once, a crowd of them spread over an interval") {
+    EngineWorld world;
+    const auto open = [&](PeerKind kind) {
+        return world.engine.open({ProbeKind::arp, kind, 10s, 1s}, world.now.mono);
+    };
+    for (int i = 0; i < 200; ++i) {
+        world.open(10s, 1s);  // configured ones do not hold it up
+    }
+    const MonoTime opened = world.now.mono;
+    const std::array<std::uint32_t, 2> found{open(PeerKind::guest), open(PeerKind::gateway)};
+    world.run(100ms);
+    CHECK(world.counters(found[0]).sent == 1);
+    CHECK(world.counters(found[1]).sent == 1);
+    SECTION("one more, later, too") {
+        world.run(5s);
+        const auto next = open(PeerKind::guest);
+        world.run(30ms);
+        CHECK(world.counters(next).sent == 1);
+    }
+    SECTION("a thousand at once make no peak") {
+        world.sent.clear();
+        for (int i = 0; i < 1000; ++i) {
+            open(PeerKind::guest);
+        }
+        const MonoTime from = world.now.mono;
+        world.run_until(opened + 30s);
+        std::map<std::int64_t, int> by_second;
+        for (const SentProbe& probe : world.sent) {
+            ++by_second[(probe.at - from) / 1s];
+        }
+        for (std::int64_t second = 0; second < 29; ++second) {
+            CAPTURE(second);
+            CHECK(by_second[second] > 90);
+            CHECK(by_second[second] < 150);
+        }
+    }
+}
+
 TEST_CASE("engine: sequence numbers wrap at 2^32 with nothing lost or counted twice") {
     EngineWorld world(seed_for(0xfffffff0U));
     const auto id = world.open(100ms, 250ms);  // three in flight

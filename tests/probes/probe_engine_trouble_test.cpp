@@ -228,7 +228,7 @@ TEST_CASE(
     const auto lost_answer = world.sent.back().order.token;
     const auto before = world.counters(id);
     world.run(100ms);
-    world.engine.on_receive_overflow(world.now);
+    world.engine.on_receive_overflow(ProbeKind::icmp);
     world.network = [](const SendOrder&) { return std::optional<Duration>(1ms); };
     world.run(3s);
     CHECK(repeats(world) == 1);
@@ -249,7 +249,7 @@ TEST_CASE("overflow: a peer that answers neither asking is lost, once") {
     const auto id = world.open(1h, 1s);
     const auto order = world.next_order();
     world.send(order);
-    world.engine.on_receive_overflow(world.now);
+    world.engine.on_receive_overflow(ProbeKind::icmp);
     const auto again = world.next_order();
     CHECK(again.repeated);
     CHECK(again.token == order.token);
@@ -265,7 +265,7 @@ TEST_CASE("overflow: both answers together are one received and one duplicate") 
     const auto id = world.open(1h, 1s);
     const auto order = world.next_order();
     world.send(order);
-    world.engine.on_receive_overflow(world.now);
+    world.engine.on_receive_overflow(ProbeKind::icmp);
     const auto again = world.next_order();
     world.send(again);
     world.advance(1ms);
@@ -279,7 +279,7 @@ TEST_CASE("overflow: an answer between the order to ask again and the asking end
     const auto id = world.open(1h, 1s);
     const auto order = world.next_order();
     world.send(order);
-    world.engine.on_receive_overflow(world.now);
+    world.engine.on_receive_overflow(ProbeKind::icmp);
     const auto again = world.next_order();
     world.answer(order.token);
     world.send(again);
@@ -291,7 +291,7 @@ TEST_CASE("overflow: a second asking that found no room is made up for") {
     EngineWorld world;
     const auto id = world.open(1h, 1s);
     world.send(world.next_order());
-    world.engine.on_receive_overflow(world.now);
+    world.engine.on_receive_overflow(ProbeKind::icmp);
     const auto no_room = world.next_order();
     REQUIRE(no_room.repeated);
     world.engine.on_skipped(no_room, SkipReason::busy);
@@ -316,7 +316,7 @@ TEST_CASE("overflow: during a burst the verdict waits for what was asked again")
     };
     run_until_holds(world, [&] { return world.engine.state(id) == Reachability::suspect; });
     world.run(800ms);
-    world.engine.on_receive_overflow(world.now);
+    world.engine.on_receive_overflow(ProbeKind::icmp);
     dropping = false;
     // The next scheduled probe would be answered; here only those of the burst are to prove it.
     world.network = [](const SendOrder& order) {
@@ -336,7 +336,7 @@ TEST_CASE("overflow: asking again keeps to the rate limit") {
         world.open(1s, 1100ms);
     }
     world.run(1s);
-    world.engine.on_receive_overflow(world.now);
+    world.engine.on_receive_overflow(ProbeKind::icmp);
     world.sent.clear();
     world.freeze(5s);  // now all of them are out of time at once
     CHECK(world.sent.size() <= 21);

@@ -50,9 +50,16 @@ TEST_CASE("tcp error: what connect() refuses is a route, a firewall or a local e
     CHECK(failure(TcpStep::connect, EACCES) == no_route);
     CHECK(failure(TcpStep::connect, EPERM) == local_firewall);
     CHECK(failure(TcpStep::connect, ECONNREFUSED) == local_firewall);
-    CHECK(failure(TcpStep::connect, EADDRNOTAVAIL) == local_error);
     CHECK(failure(TcpStep::connect, ENODEV) == local_error);
     CHECK(failure(TcpStep::connect, 12345) == local_error);
+}
+
+TEST_CASE("tcp error: a lack of local ports is our own trouble, a source that is not ours is not") {
+    TcpTarget target = free_target();
+    CHECK_FALSE(tcp_send_failure(TcpStep::connect, EADDRNOTAVAIL, target));
+    target.source = own;
+    CHECK_FALSE(tcp_send_failure(TcpStep::connect, EADDRNOTAVAIL, target));
+    CHECK(tcp_send_failure(TcpStep::prepare, EADDRNOTAVAIL, target) == local_error);
 }
 
 TEST_CASE("tcp error: the same errno before connect() says nothing about routes") {
@@ -97,6 +104,21 @@ TEST_CASE("tcp error: host unreachable from our own end is our neighbour discove
     // Only that: our own firewall's REJECT says other things.
     CHECK(tcp_loss(icmp(3, 3, own), own) == port_unreachable);
     CHECK(tcp_loss(icmp(3, 13, own), own) == prohibited);
+}
+
+TEST_CASE(
+    "tcp error: an error of our own host is its firewall's REJECT, unless nobody answers ARP") {
+    const auto loss = [](FailureReason reason, const IpAddress& reporter) {
+        return TcpResult{Kind::lost, reason, std::nullopt, false, 0, reporter};
+    };
+    for (const auto reason : {prohibited, port_unreachable, net_unreachable, host_unreachable}) {
+        CHECK(is_local_reject(loss(reason, own), own));
+        CHECK_FALSE(is_local_reject(loss(reason, router), own));
+    }
+    CHECK(is_local_reject(loss(prohibited, own_v6), own_v6));
+    CHECK_FALSE(is_local_reject(loss(neighbour_failed, own), own));
+    CHECK_FALSE(is_local_reject(loss(timeout, IpAddress{}), own));
+    CHECK_FALSE(is_local_reject({Kind::refused, refused, std::nullopt, true, 0, own}, own));
 }
 
 TEST_CASE("tcp error: a zone on one of two equal addresses makes them no different") {

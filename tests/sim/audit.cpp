@@ -323,13 +323,19 @@ void Audit::collect(const Agent& agent, const Snapshot& snapshot, MonoTime now) 
         fresh.identity = peer.identity;
         fresh.up = peer.up;
         fresh.state_changes = peer.state_changes;
-        fresh.host = before != nullptr ? before->host : host_of(agent, *peer.identity);
+        const bool is_guest = peer.identity->kind() == PeerKind::guest;  // see GuestAudit
+        fresh.host = before != nullptr ? before->host
+                     : is_guest        ? std::nullopt
+                                       : host_of(agent, *peer.identity);
         fresh.born = before != nullptr ? before->born : now;
     }
     const std::size_t columns = snapshot.rtt_edges->size() + 1;
     for (std::size_t i = 0; i < snapshot.probes.size(); ++i) {
         const ProbeSnapshot& probe = snapshot.probes[i];
         Known& fresh = fresh_[probe.peer];
+        if (fresh.identity->kind() == PeerKind::guest) {
+            continue;
+        }
         fresh.probed = true;
         fresh.counters = probe.counters;
         const auto row = snapshot.rtt_buckets.begin() + static_cast<std::ptrdiff_t>(i * columns);
@@ -621,6 +627,7 @@ void Audit::look_at_samples(const Snapshot& snapshot, MonoTime now) {
 void Audit::expect_all_up(const Snapshot& snapshot) {
     for (const PeerSnapshot& peer : snapshot.peers) {
         const bool probed =
+            peer.identity->kind() != PeerKind::guest &&
             std::any_of(snapshot.probes.begin(), snapshot.probes.end(), [&](const auto& probe) {
                 return &snapshot.peers[probe.peer] == &peer;
             });

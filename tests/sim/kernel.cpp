@@ -28,6 +28,9 @@ void Kernel::set_link(const test::LinkFacts& link, MonoTime now) {
     if (known == links_.end() || known->second.name != link.name) {
         ++base_;
     }
+    if (known != links_.end() && known->second.master != link.master) {
+        flush_fdb_of(link.index, now);
+    }
     links_[link.index] = link;
     tell(test::new_link(link), now);
 }
@@ -51,8 +54,37 @@ void Kernel::set_up(int index, bool up, MonoTime now) {
     link.oper_state = up ? IF_OPER_UP : IF_OPER_DOWN;
     tell(test::new_link(link), now);
     if (!up) {
+        flush_fdb_of(index, now);
         flush_routes_on(index, now);
     }
+}
+
+void Kernel::flush_fdb_of(int port, MonoTime now) {
+    for (auto entry = fdb_.begin(); entry != fdb_.end();) {
+        if (entry->second != port) {
+            ++entry;
+            continue;
+        }
+        const auto [bridge, mac] = entry->first;
+        entry = fdb_.erase(entry);
+        tell(test::del_fdb({bridge, port, mac}), now);
+    }
+}
+
+void Kernel::learn(int port, const MacAddress& mac, MonoTime now) {
+    const auto link = links_.find(port);
+    if (link == links_.end() || link->second.master == 0 || !link->second.up) {
+        return;
+    }
+    int& where = fdb_[{link->second.master, mac}];
+    if (std::exchange(where, port) != port) {
+        tell(test::new_fdb({link->second.master, port, mac}), now);
+    }
+}
+
+void Kernel::add_address(const InterfaceAddress& address, MonoTime now) {
+    addresses_.push_back(address);
+    tell(test::new_address(address), now);
 }
 
 void Kernel::flush_routes_on(int index, MonoTime now) {
@@ -113,6 +145,7 @@ void Kernel::post(test::Bytes bytes, MonoTime now) {
     datagram.arrives =
         std::max(last_arrival_, now + faults.delay + random_duration(faults.jitter, random_));
     last_arrival_ = datagram.arrives;
+    doubtful_ = doubtful_ || datagram.arrives > now;
     if (datagram.arrives <= now) {
         arrive(std::move(datagram));
     } else {
@@ -126,11 +159,13 @@ void Kernel::arrive(Datagram datagram) {
         const bool full = congested_ || inbox_.size() >= faults.buffer_datagrams;
         if (full || happens(faults.loss, random_)) {
             overrun_ = true;
+            doubtful_ = true;
             congested_ = full;
             return;
         }
         if (happens(faults.truncation, random_)) {
             datagram.bytes.clear();
+            doubtful_ = true;
         }
     }
     inbox_.push_back(std::move(datagram));
@@ -213,6 +248,17 @@ test::Bytes Kernel::fixed_part(const DumpRequest& request) const {
     if (request.kind == DumpKind::links) {
         for (const auto& [index, link] : links_) {
             part = part + test::new_link(link, NLM_F_MULTI, request.sequence);
+        }
+    }
+    if (request.kind == DumpKind::addresses) {
+        for (const InterfaceAddress& address : addresses_) {
+            part = part + test::new_address(address, NLM_F_MULTI, request.sequence);
+        }
+    }
+    if (request.kind == DumpKind::fdb) {
+        for (const auto& [key, port] : fdb_) {
+            const test::FdbFacts entry{key.first, port, key.second};
+            part = part + test::new_fdb(entry, NLM_F_MULTI, request.sequence);
         }
     }
     const bool ipv4 = request.kind == DumpKind::ipv4_routes;

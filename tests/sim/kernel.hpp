@@ -1,7 +1,7 @@
 // The rtnetlink of a simulated host: its tables, the messages of their changes, the dumps, and the
 // socket they come through, which can overflow, cut messages short and be slow. Tables are of two
-// kinds: links and routes that a test sets (indexes from `index_first`), and those that change at
-// random in a storm (FakeRtnetlink). Same seed, same run.
+// kinds: links, addresses, forwarding entries and routes that a test sets (indexes from
+// `index_first`), and those that change at random in a storm (FakeRtnetlink). Same seed, same run.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +10,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent/agent.hpp"
@@ -46,13 +47,16 @@ class Kernel {
 
     // --- The tables
 
-    /// Adds it, or changes what differs.
+    /// Adds it, or changes what differs. A port that leaves its bridge takes its entries along.
     void set_link(const test::LinkFacts& link, MonoTime now);
     void remove_link(int index, MonoTime now);
     /// Routes through a link that goes down are gone: IPv6 tells, IPv4 does not.
     void set_up(int index, bool up, MonoTime now);
     void add_route(const test::RouteFacts& route, MonoTime now);
     void remove_route(const test::RouteFacts& route, MonoTime now);
+    void add_address(const InterfaceAddress& address, MonoTime now);
+    /// A frame from this MAC came in by the port: its bridge learns it, or that it has moved.
+    void learn(int port, const MacAddress& mac, MonoTime now);
     /// So many random changes.
     void storm(int changes, MonoTime now);
 
@@ -62,6 +66,9 @@ class Kernel {
 
     /// False: the request could not be sent.
     [[nodiscard]] bool ask(const DumpRequest& request, MonoTime now);
+
+    /// Something that was told may not have been heard, or not at once.
+    bool is_doubtful() const { return doubtful_; }
 
     bool readable() const { return overrun_ || !inbox_.empty(); }
 
@@ -95,6 +102,7 @@ class Kernel {
     void post(test::Bytes bytes, MonoTime now);
     void arrive(Datagram datagram);
     void flush_routes_on(int index, MonoTime now);
+    void flush_fdb_of(int port, MonoTime now);
     test::Bytes fixed_part(const DumpRequest& request) const;
     static void mark_interrupted(test::Bytes& datagram);
 
@@ -102,6 +110,8 @@ class Kernel {
     test::FakeRtnetlink tables_;
     std::map<int, test::LinkFacts> links_;
     std::vector<test::RouteFacts> routes_;
+    std::vector<InterfaceAddress> addresses_;
+    std::map<std::pair<int, MacAddress>, int> fdb_;  ///< bridge and MAC: port
     unsigned base_ = 0;  ///< rises when a link comes, goes or is renamed
     unsigned dump_base_ = 0;
     bool dumping_links_ = false;
@@ -112,6 +122,7 @@ class Kernel {
     MonoTime last_arrival_{};
     bool overrun_ = false;
     bool congested_ = false;  ///< until the reader has emptied the buffer, all events are lost
+    bool doubtful_ = false;
     std::uint64_t overruns_told_ = 0;
     std::uint64_t datagrams_read_ = 0;
 };

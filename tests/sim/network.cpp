@@ -61,6 +61,12 @@ Path& Network::path(std::string_view address) {
     return path(*IpAddress::parse(address));
 }
 
+bool Network::knows(const IpAddress& address) const {
+    return std::any_of(paths_.begin(), paths_.end(), [&address](const Path& path) {
+        return path.address == address;
+    });
+}
+
 std::size_t Network::index_of(const IpAddress& address) {
     for (std::size_t i = 0; i < paths_.size(); ++i) {
         if (paths_[i].address == address) {

@@ -105,6 +105,9 @@ class Network {
   public:
     explicit Network(std::uint64_t seed) : random_(seed), segments_(1) {}
 
+    /// Whether anybody has asked for the path to this address.
+    bool knows(const IpAddress& address) const;
+
     /// The path to this address, its zone included; a new one is healthy.
     Path& path(const IpAddress& address) { return paths_[index_of(address)]; }
 

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "tests/sim/guest_swarm.hpp"
 #include "tests/sim/world.hpp"
 
 namespace reachd::sim {
@@ -25,6 +26,7 @@ constexpr Duration long_settle_time = 50s;
 /// The self-throttle takes its time to believe that all is well.
 constexpr Duration unthrottle_time = 20s;
 
+constexpr std::uint64_t stream_guests = 6;
 constexpr std::uint64_t stream_swarm = 7;
 
 class Swarm {
@@ -84,6 +86,8 @@ class Swarm {
     void finish();
 
     Random random_;
+    GuestSwarm guests_;
+    bool has_guests_;
     Config config_;
     World world_;
     Duration duration_{};
@@ -94,14 +98,19 @@ class Swarm {
 
 Swarm::Swarm(std::uint64_t seed, bool trace)
     : random_(Random(seed * 8 + stream_swarm).next()),
+      guests_(Random(seed * 8 + stream_guests).next()),
+      has_guests_(guests_.is_wanted()),
       config_(draw_config()),
-      world_({seed, config_, 2s, trace}),
+      world_({seed, config_, 2s, trace, has_guests_}),
       seed_(seed) {
     duration_ = between(3s, pick(std::array<Duration, 4>{5s, 10s, 15s, 40s}));
     draw_network();
     draw_kernel();
     for (std::uint32_t faults = below(8); faults > 0; --faults) {
         draw_fault();
+    }
+    if (has_guests_) {
+        guests_.draw(world_, duration_);
     }
 }
 
@@ -131,6 +140,9 @@ Config Swarm::draw_config() {
         config.peers.push_back(draw_peer(i));
     }
     config.discover_gateways = one_in(2);
+    if (has_guests_) {
+        guests_.draw_config(config);
+    }
     return config;
 }
 
@@ -537,7 +549,7 @@ void Swarm::draw_reload() {
             case 1: peer.labels = {{"rack", fmt::format("r{}", number)}}; break;
             case 2: peer.icmp.interval = number * 10ms; break;
             case 3: add_peer(number); break;
-            case 4: config_.discover_gateways = !config_.discover_gateways; break;
+            case 4: config_.discover_gateways = !config_.discover_gateways && !has_guests_; break;
             default: config_.rtt_edges = {0.001, 0.01, 0.001 * number}; break;
         }
         world_.reload(config_);
@@ -549,7 +561,8 @@ void Swarm::draw_reload() {
 SwarmResult Swarm::run() {
     world_.run(duration_);
     world_.heal();
-    world_.run(slow_to_settle_ ? long_settle_time : settle_time);
+    const Duration settle = has_guests_ ? GuestSwarm::settle_time : settle_time;
+    world_.run(slow_to_settle_ ? long_settle_time : settle);
     if (world_.agent->snapshot({world_.mono(), {}}).throttle_ratio < 1.0) {
         world_.run(unthrottle_time);
     }
@@ -567,6 +580,9 @@ void Swarm::finish() {
         world_.audit.fail("the kernel is not at rest", world_.mono());
     } else if (const auto difference = world_.model_difference()) {
         world_.audit.fail("the model differs from a fresh dump: " + *difference, world_.mono());
+    }
+    if (has_guests_) {
+        world_.guests->audit.expect_settled(world_.snapshot());
     }
 }
 

@@ -20,16 +20,16 @@ constexpr Duration stamp_margin = 1ms;
 constexpr std::size_t logs_max = 10'000;
 
 /// Each use of the seed needs its own stream, or a change of one would change the others.
-enum Stream : std::uint64_t { stream_network = 1, stream_kernel, stream_world, stream_agent };
+enum Stream : std::uint64_t {
+    stream_network = 1,
+    stream_kernel,
+    stream_world,
+    stream_agent,
+    stream_guests
+};
 
 std::uint64_t seed_of(std::uint64_t seed, Stream stream) {
     return Random(seed * 8 + stream).next();
-}
-
-/// The simulated network has echo hosts only.
-Config without_guests(Config config) {
-    config.guests.enabled = false;
-    return config;
 }
 
 }  // namespace
@@ -54,9 +54,15 @@ World::World(WorldOptions options)
       start_(1000s),
       now_{MonoTime(1000s), WallTime(1'700'000'000s)},
       random_(seed_of(options.seed, stream_world)),
-      config_(without_guests(options.config)),
       look_interval_(options.look_interval),
       tracing_(options.trace) {
+    if (options.guests) {
+        guests =
+            std::make_unique<Guests>(seed_of(options.seed, stream_guests), now_, kernel, audit);
+        guests->noting = tracing_;
+        audit.note_churn();
+    }
+    config_ = fitting(std::move(options.config));
     apply_options();
     agent = std::make_unique<Agent>(
         config_, "simulated", AgentSeed{seed_of(options.seed, stream_agent), {1, 2}}, now_);
@@ -66,6 +72,13 @@ World::World(WorldOptions options)
     if (look_interval_ > Duration::zero()) {
         next_look_ = now_.mono + look_interval_;
     }
+}
+
+/// Nobody answers ARP where there are no guests.
+Config World::fitting(Config config) const {
+    config.guests.enabled = config.guests.enabled && guests != nullptr;
+    config.arp.enabled = config.arp.enabled && guests != nullptr;
+    return config;
 }
 
 void World::mix(std::uint64_t value) {
@@ -121,7 +134,8 @@ void World::run(Duration duration) {
     const MonoTime end = now_.mono + duration;
     while (true) {
         const MonoTime happens_next = events_.empty() ? mono_never : events_.front().at;
-        pass_time(std::min({end, wake_time(), happens_next, kernel.next()}));
+        const MonoTime guests_next = guests ? guests->next() : mono_never;
+        pass_time(std::min({end, wake_time(), happens_next, kernel.next(), guests_next}));
         while (!events_.empty() && events_.front().at <= now_.mono) {
             std::pop_heap(events_.begin(), events_.end(), [](const Event& a, const Event& b) {
                 return std::pair(a.at, a.order) > std::pair(b.at, b.order);
@@ -133,7 +147,11 @@ void World::run(Duration duration) {
         while (kernel.next() <= now_.mono) {
             kernel.advance(now_.mono);
         }
-        if (!readable_since_ && (kernel.readable() || !inbox_.empty())) {
+        if (guests) {
+            guests->advance();
+        }
+        const bool heard = guests && guests->readable();
+        if (!readable_since_ && (kernel.readable() || !inbox_.empty() || heard)) {
             readable_since_ = now_.mono;
         }
         if (wake_time() <= now_.mono) {
@@ -170,7 +188,7 @@ void World::happen(const Event& event) {
 void World::arrive(std::uint32_t slot) {
     Packet& packet = packets_[slot];
     if (inbox_.size() >= local.receive_buffer_packets && !packet.is_stamp) {
-        note("no room for an answer of {}", network[packet.host].address.to_string());
+        note("no room for an answer of {}", packet.arrival.from.to_string());
         ++dropped_;
         if (packet.arrival.genuine) {
             audit.note_dropped(packet.host, now_.mono);
@@ -212,6 +230,9 @@ void World::turn() {
     const MonoTime asked = std::min(agent->next_deadline(), readable_since_.value_or(mono_never));
     if (asked < now_.mono) {
         audit.note_lag(now_.mono - asked, now_.mono);
+        if (guests) {
+            guests->audit.note_lag(now_.mono - asked, now_.mono);
+        }
     }
     agent->observe(now_);
     if (kernel.drain(*agent, now_)) {
@@ -224,6 +245,9 @@ void World::turn() {
     perform();
     lag_ = random_duration(local.loop_lag, random_);
     audit.turn_done(*agent, now_);
+    if (guests) {
+        guests->audit.turn_done(*agent, now_);
+    }
     if (next_look_ <= now_.mono) {
         take_look();
     }
@@ -235,6 +259,16 @@ void World::drain() {
         free_packets_.push_back(slot);
     }
     inbox_.clear();
+    if (guests) {
+        guests->drain(*agent);
+    }
+}
+
+void World::note_trouble() {
+    audit.note_trouble(now_.mono);
+    if (guests) {
+        guests->audit.note_trouble(now_.mono);
+    }
 }
 
 void World::read(const Packet& packet) {
@@ -245,7 +279,7 @@ void World::read(const Packet& packet) {
     }
     if (packet.dropped != dropped_told_) {
         dropped_told_ = packet.dropped;
-        audit.note_trouble(now_.mono);
+        note_trouble();
         agent->handle(ReceiveOverflowed{}, now_);
     }
     const Arrival& arrival = packet.arrival;
@@ -253,6 +287,11 @@ void World::read(const Packet& packet) {
         note("{} about {}", to_text(arrival.error.reason), arrival.error.destination.to_string());
         audit.note_error(packet.host, arrival.error.reason);
         agent->handle(EchoFailed{arrival.from, arrival.error}, now_);
+        return;
+    }
+    const auto stamp = packet.stamped ? std::optional(packet.stamp) : std::nullopt;
+    if (packet.from_guest) {
+        agent->handle(EchoReplied{arrival.from, arrival.reply, stamp}, now_);
         return;
     }
     if (arrival.genuine) {
@@ -272,8 +311,18 @@ void World::read(const Packet& packet) {
         note("forged answer from {}", arrival.from.to_string());
         audit.note_forged();
     }
-    const auto stamp = packet.stamped ? std::optional(packet.stamp) : std::nullopt;
     agent->handle(EchoReplied{arrival.from, arrival.reply, stamp}, now_);
+}
+
+void World::perform_for_guests() {
+    for (const NeighbourRequest& request : actions_.neighbour_requests) {
+        mix(request.order.token.session + static_cast<std::uint64_t>(request.target.device));
+        mix(request.order.token.sequence);
+    }
+    guests->perform(actions_, *agent);
+    for (const std::string& text : std::exchange(guests->notes, {})) {
+        note("{}", text);
+    }
 }
 
 void World::perform() {
@@ -281,6 +330,9 @@ void World::perform() {
         for (const EchoRequest& request : requests) {
             send(request);
         }
+    }
+    if (guests) {
+        perform_for_guests();
     }
     for (const DumpRequest& request : actions_.dumps) {
         note("dump of {} asked for", to_text(request.kind));
@@ -300,7 +352,33 @@ void World::perform() {
     actions_.clear();
 }
 
+/// Straight over a bridge of this host: no network in between.
+void World::send_to_guest(const EchoRequest& request) {
+    mix(request.cookie.token.sequence);
+    agent->handle(ProbeSent{request.order}, now_);
+    Packet packet;
+    packet.from_guest = true;
+    packet.sent = now_.mono;
+    packet.stamp = now_.wall;
+    packet.cookie = request.cookie;
+    packet.is_stamp = true;
+    inbox_.push_back(add_packet(packet));
+    packet.is_stamp = false;
+    packet.arrival.from = request.target.destination;
+    packet.arrival.reply = {request.identifier,
+                            static_cast<std::uint16_t>(request.cookie.token.sequence),
+                            request.cookie};
+    if (const auto after = guests->answers_echo(request.target.destination)) {
+        push(now_.mono + *after, EventKind::packet, add_packet(packet));
+    }
+}
+
 void World::send(const EchoRequest& request) {
+    // A gateway can be on a bridge, too.
+    if (guests && guests->is_bridge(request.target.device) &&
+        !network.knows(request.target.destination)) {
+        return send_to_guest(request);
+    }
     const std::size_t host = network.index_of(request.target.destination);
     mix(static_cast<std::uint64_t>(now_.mono.time_since_epoch().count()) ^
         request.cookie.token.sequence);
@@ -374,6 +452,9 @@ void World::look_up(const LookupRequest& request) {
 
 /// Tells the audit who is probed how.
 void World::apply_options() {
+    if (guests) {
+        guests->audit.set_options(config_);
+    }
     audit.set_default_options(config_.icmp);
     for (const PeerConfig& peer : config_.peers) {
         const auto zone = peer.address.find('%');
@@ -411,8 +492,11 @@ void World::reload(Config config) {
     }
     if (config.rtt_edges != config_.rtt_edges) {
         audit.note_restarts(now_.mono);
+        if (guests) {
+            guests->audit.note_restarts();
+        }
     }
-    config = without_guests(std::move(config));
+    config = fitting(std::move(config));
     config_ = config;
     apply_options();
     agent->observe(now_);
@@ -427,6 +511,9 @@ void World::remark(const std::string& text) {
 void World::heal() {
     note("all is healed");
     network.heal();
+    if (guests) {
+        guests->heal();
+    }
     kernel.faults = {};
     local = {};
     lag_ = {};
@@ -468,6 +555,9 @@ void World::storm(int changes) {
 Snapshot World::snapshot() {
     Snapshot taken = agent->snapshot(now_);
     audit.look(*agent, taken, now_);
+    if (guests) {
+        guests->audit.look(*agent, taken, now_);
+    }
     return taken;
 }
 

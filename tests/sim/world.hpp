@@ -1,6 +1,6 @@
-// A simulated world around one real Agent: virtual clocks, a network, a kernel, a resolver, and a
-// driver that does what the probe loop does, as punctually or as badly as it is told. No socket, no
-// thread, no real clock: the same seed gives the same run.
+// A simulated world around one real Agent: virtual clocks, a network, a kernel, a resolver, guests
+// if wanted, and a driver that does what the probe loop does, as punctually or as badly as it is
+// told. No socket, no thread, no real clock: the same seed gives the same run.
 //
 //     World world({.seed = 7, .config = config_of({peer_config("pm1", "10.77.0.20")})});
 //     world.run(10s);
@@ -23,6 +23,7 @@
 #include "agent/agent.hpp"
 #include "common/random.hpp"
 #include "tests/sim/audit.hpp"
+#include "tests/sim/guests.hpp"
 #include "tests/sim/kernel.hpp"
 #include "tests/sim/network.hpp"
 
@@ -53,6 +54,8 @@ struct WorldOptions {
     /// Mean time between looks at the agent's snapshot; zero: only at verdicts.
     Duration look_interval = 1s;
     bool trace = false;
+    /// A hypervisor, on which guests can be found. Else the network has echo hosts only.
+    bool guests = false;
 };
 
 class World {
@@ -126,6 +129,7 @@ class World {
     void storm(int changes);
 
     Audit audit;
+    std::unique_ptr<Guests> guests;  ///< null: none wanted
     std::unique_ptr<Agent> agent;
 
   private:
@@ -151,6 +155,7 @@ class World {
         std::uint32_t wall_steps = 0;  ///< before it was sent
         std::uint64_t dropped = 0;     ///< packets the socket had dropped when this one came in
         bool stamped = true;
+        bool from_guest = false;
     };
 
     struct Lookup {
@@ -172,6 +177,10 @@ class World {
     void perform();
     void send(const EchoRequest& request);
     void transmit(const EchoRequest& request, std::size_t host);
+    void send_to_guest(const EchoRequest& request);
+    void perform_for_guests();
+    void note_trouble();
+    Config fitting(Config config) const;
     void look_up(const LookupRequest& request);
     void take_look();
     void answer_lookup(const Lookup& lookup);

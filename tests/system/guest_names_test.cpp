@@ -1,11 +1,13 @@
 // Names of guests from the real kernel and from trees of the test's own: processes, libvirt's
 // files, network namespaces, and the run-time file. What needs root is left out aloud without it.
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -30,6 +32,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr uid_t nobody = 65534;
+/// No scan is to end early.
+const std::atomic<bool> never{false};
 
 class Tree {
   public:
@@ -183,7 +187,7 @@ TEST_CASE("machines among the processes") {
                "libvirt-qemu-x:x:1:1::/:/bin/false\n"
                "libvirt-qemu:x:64055:64055:Libvirt Qemu,,,:/var/lib/libvirt:/usr/sbin/nologin\n"
                "qemu:x:107:107::/:/sbin/nologin");
-    const auto table = read_process_table(tree.root());
+    const auto table = read_process_table(never, tree.root());
     CHECK(table.gaps.empty());
     CHECK(table.vm_uids == std::vector<std::uint32_t>{107, 64055});
     REQUIRE(names_of(table) == std::vector<std::string>{"web01", "web02", "web03"});
@@ -201,7 +205,7 @@ TEST_CASE("who owns a process is not who runs it as somebody else") {
     tree.add_machine(11, "saved", "1000\t1000\t0\t1000");
     tree.add_machine(12, "odd", "-1\t-1\t-1\t-1");
     tree.add_machine(13, "none", "");
-    const auto table = read_process_table(tree.root());
+    const auto table = read_process_table(never, tree.root());
     REQUIRE(table.processes.size() == 4);
     for (const auto& process : table.processes) {
         INFO(process.name);
@@ -218,16 +222,16 @@ TEST_CASE("processes that cannot be read are told once") {
         fs::create_directory(tree.root() / "proc" / std::to_string(pid) / "cmdline");
     }
     tree.add_machine(20, "web01");
-    const auto table = read_process_table(tree.root());
+    const auto table = read_process_table(never, tree.root());
     CHECK(names_of(table) == std::vector<std::string>{"web01"});
     CHECK(table.gaps == std::vector<NameGap>{{"/proc/PID/cmdline", "Invalid argument", 10}});
 
     fs::remove_all(tree.root() / "proc/1");
-    const auto hidden = read_process_table(tree.root());
+    const auto hidden = read_process_table(never, tree.root());
     REQUIRE(hidden.gaps.size() == 2);
     CHECK(hidden.gaps[0].source == "/proc");
     // No /proc at all is a machine without processes, as far as we can tell.
-    CHECK(read_process_table(tree.root() / "none").processes.empty());
+    CHECK(read_process_table(never, tree.root() / "none").processes.empty());
 }
 
 TEST_CASE("users cannot crowd out the management's machines") {
@@ -238,7 +242,7 @@ TEST_CASE("users cannot crowd out the management's machines") {
         tree.add_machine(1000 + i, "forged", "1000\t1000\t1000\t1000");
     }
     tree.add_machine(90000, "web01");
-    const auto table = read_process_table(tree.root());
+    const auto table = read_process_table(never, tree.root());
     CHECK(table.processes.size() == users_machines_max + 1);
     CHECK(table.processes.back().name == "web01");
     CHECK(table.gaps == std::vector<NameGap>{{"/proc/PID/cmdline", "too many or too long", 20}});
@@ -259,7 +263,7 @@ TEST_CASE("hostile files in the place of processes") {
     tree.write("proc/15", "no directory");
     tree.write("proc/99999999999/comm", "qemu");
     tree.write("proc/-16/comm", "qemu");
-    const auto table = read_process_table(tree.root());
+    const auto table = read_process_table(never, tree.root());
     CHECK(names_of(table) == std::vector<std::string>{"\\xff\\x1b[31m"});
     CHECK(table.gaps.size() == 2);
 }
@@ -290,7 +294,7 @@ TEST_CASE("a real process of that name") {
     char line = 0;
     REQUIRE(read(ready.read_end, &line, 1) == 1);
     const auto find = [&] {
-        auto table = read_process_table();
+        auto table = read_process_table(never);
         const auto found = std::find_if(
             table.processes.begin(), table.processes.end(), [&](const VmProcess& process) {
                 return process.pid == child.pid();
@@ -316,7 +320,7 @@ TEST_CASE("libvirt's files") {
                "</name><devices><interface><target dev='" + device +
                "'/></interface></devices></domain></domstatus>";
     };
-    CHECK(read_libvirt_files(tree.root()).gaps.empty());
+    CHECK(read_libvirt_files(never, tree.root()).gaps.empty());
     tree.write("run/libvirt/qemu/web02.xml", domain("web02", "vnet2"));
     tree.write("run/libvirt/qemu/web01.xml", domain("web01", "vnet1"));
     tree.write("run/libvirt/qemu/web01.pid", "7");
@@ -328,7 +332,7 @@ TEST_CASE("libvirt's files") {
     tree.write("run/libvirt/lxc/box.xml", domain("box", "vnet3"));
     fs::create_symlink("web01.xml", tree.root() / "run/libvirt/qemu/link.xml");
     fs::create_directory(tree.root() / "run/libvirt/qemu/folder.xml");
-    const auto files = read_libvirt_files(tree.root());
+    const auto files = read_libvirt_files(never, tree.root());
     REQUIRE(files.domains.size() == 3);
     CHECK(files.domains[0].name == "web01");
     CHECK(files.domains[0].interfaces == std::vector<LibvirtInterface>{{"vnet1", std::nullopt}});
@@ -357,7 +361,7 @@ TEST_CASE("libvirt's files without the right to read them") {
         fs::permissions(tree.root() / "run/libvirt/qemu" / name, fs::perms(0600));
     }
     const AsNobody other;
-    const auto files = read_libvirt_files(tree.root());
+    const auto files = read_libvirt_files(never, tree.root());
     CHECK(files.domains.empty());
     CHECK(files.gaps == std::vector<NameGap>{{"/run/libvirt/qemu/*.xml", "Permission denied", 2},
                                              {"/run/libvirt/lxc", "Permission denied", 1}});
@@ -365,13 +369,13 @@ TEST_CASE("libvirt's files without the right to read them") {
 
 TEST_CASE("files in the place of namespaces") {
     Tree tree;
-    CHECK(read_namespace_names(tree.root()).gaps.empty());
+    CHECK(read_namespace_names(never, tree.root()).gaps.empty());
     tree.write("run/netns/left-over", "");
     fs::create_directory(tree.root() / "run/netns/folder");
     fs::create_symlink("nowhere", tree.root() / "run/netns/dangling");
     fs::create_symlink("/proc/self/ns/mnt", tree.root() / "run/netns/mount");
     REQUIRE(mkfifo((tree.root() / "run/netns/fifo").c_str(), 0644) == 0);
-    const auto found = read_namespace_names(tree.root());
+    const auto found = read_namespace_names(never, tree.root());
     CHECK(found.names.empty());
     CHECK(found.gaps == std::vector<NameGap>{{"/run/netns/*", "Invalid argument", 1}});
 }
@@ -381,7 +385,7 @@ namespace {
 /// In a network namespace of its own: a veth into the namespace of `other`, whose name is asked for
 /// before and after. 0: all well.
 int ask_for_names(const fs::path& root, pid_t other) {
-    const auto before = read_namespace_names(root);
+    const auto before = read_namespace_names(never, root);
     if (!before.names.empty() || !before.gaps.empty()) {
         return 10;
     }
@@ -394,7 +398,7 @@ int ask_for_names(const fs::path& root, pid_t other) {
     if (seteuid(nobody) != 0) {
         return 12;
     }
-    const auto after = read_namespace_names(root);
+    const auto after = read_namespace_names(never, root);
     if (!after.gaps.empty()) {
         return 13;
     }
@@ -447,7 +451,7 @@ TEST_CASE("all evidence in one") {
     tree.add_machine(10, "web01");
     tree.write("etc/passwd", "qemu:x:107:107::/:/sbin/nologin\n");
     tree.write("run/libvirt/qemu/web02.xml", "<domain><name>web02</name></domain>");
-    const auto evidence = read_name_evidence(tree.root());
+    const auto evidence = read_name_evidence(never, tree.root());
     REQUIRE(evidence.processes.size() == 1);
     REQUIRE(evidence.domains.size() == 1);
     CHECK(evidence.vm_uids == std::vector<std::uint32_t>{107});
@@ -455,6 +459,41 @@ TEST_CASE("all evidence in one") {
     GuestPort port;
     port.device = "tap5";
     CHECK(identify_guests({port}, evidence).at(0).name == "web01");
+}
+
+TEST_CASE("a daemon that ends reads no more names, and says that it is not all") {
+    Tree tree;
+    tree.add_machine(10, "web01");
+    tree.write("proc/1/comm", "init\n");
+    tree.write("run/libvirt/qemu/web02.xml", "<domain><name>web02</name></domain>");
+    fs::create_symlink(
+        "/proc/self/ns/net",
+        (fs::create_directories(tree.root() / "run/netns"), tree.root() / "run/netns/blue"));
+    REQUIRE(read_name_evidence(never, tree.root()).processes.size() == 1);
+    const std::atomic<bool> stop{true};
+    const auto evidence = read_name_evidence(stop, tree.root());
+    CHECK(evidence.processes.empty());
+    CHECK(evidence.domains.empty());
+    CHECK(evidence.namespaces.empty());
+    CHECK(evidence.gaps == std::vector<NameGap>{{"/proc", "reading took too long", 1}});
+}
+
+TEST_CASE("a scan under way ends soon after it is told to") {
+    Tree tree;
+    for (int pid = 2; pid < 20'002; ++pid) {
+        tree.write("proc/" + std::to_string(pid) + "/comm", "sleep\n");
+    }
+    std::atomic<bool> stop{false};
+    std::thread later([&stop] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        stop = true;
+    });
+    const auto table = read_process_table(stop, tree.root());
+    later.join();
+    const bool ended_early = std::any_of(table.gaps.begin(), table.gaps.end(), [](const auto& gap) {
+        return gap.reason == "reading took too long";
+    });
+    CHECK(ended_early);
 }
 
 TEST_CASE("the run-time file is replaced as a whole") {

@@ -8,8 +8,10 @@
 #include <filesystem>
 #include <functional>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <boost/asio/executor_work_guard.hpp>
@@ -219,6 +221,7 @@ class Recorder final : public NeighbourSink {
     }
 
     void on_neighbour_frame(IfIndex port,
+                            PortUse,
                             const NeighbourFrame& frame,
                             std::optional<WallTime> received) override {
         heard.push_back({port, frame, received, !stamps.empty()});
@@ -226,7 +229,7 @@ class Recorder final : public NeighbourSink {
 
     void on_neighbour_flaw(IfIndex) override { ++flaws; }
 
-    void on_neighbour_overflow(IfIndex) override { ++overflows; }
+    void on_neighbour_overflow(IfIndex, PortUse) override { ++overflows; }
 
     std::size_t count(Kind kind) const {
         return static_cast<std::size_t>(
@@ -504,7 +507,7 @@ TEST_CASE("neighbour sockets: a storm is cut off, told, and leaves the others th
                 return one.port == lab.port(guest) && one.frame.kind == Kind::arp_request;
             });
     };
-    CHECK(heard_from(0) <= static_cast<int>(NeighbourSockets::frames_per_port_and_drain));
+    CHECK(heard_from(0) <= static_cast<int>(NeighbourSockets::frames_per_storm_pause));
     CHECK(heard_from(1) == 1);
     CHECK(world.seen.overflows == 1);
 
@@ -521,6 +524,121 @@ TEST_CASE("neighbour sockets: a storm is cut off, told, and leaves the others th
     stormy.write(arp_frame(0, Lab::ipv4(0)));
     CHECK(world.run_until([&] { return heard_from(0) == heard + 1; }));
     CHECK(world.seen.overflows == told);
+}
+
+TEST_CASE("neighbour sockets: many storms together leave time for others, and end by turns") {
+    if (!can_make_namespaces()) {
+        return;
+    }
+    constexpr int stormy = 24;
+    const Lab lab(stormy + 1);
+    World world;
+    for (int i = 0; i <= stormy; ++i) {
+        REQUIRE_FALSE(world.sockets.open_port(lab.port(i)));
+    }
+    world.run_for(50ms);
+    world.seen = {};
+    std::vector<std::unique_ptr<FrameWriter>> writers;
+    for (int i = 0; i <= stormy; ++i) {
+        writers.push_back(std::make_unique<FrameWriter>(lab, i));
+    }
+    const auto storm = [&](int frames) {
+        for (int i = 0; i < stormy; ++i) {
+            for (int n = 0; n < frames; ++n) {
+                writers[static_cast<std::size_t>(i)]->write(arp_frame(i, Lab::ipv4(i)));
+            }
+        }
+    };
+    storm(200);
+    writers.back()->write(arp_frame(stormy, Lab::ipv4(stormy)));
+    const MonoTime began = mono_now();
+    CHECK_FALSE(world.sockets.drain(world.seen));  // there is more
+    CHECK(world.seen.heard.size() <
+          NeighbourSockets::frames_per_drain_max + NeighbourSockets::frames_per_storm_pause);
+    for (int drains = 0; drains < 10 && !world.sockets.drain(world.seen); ++drains) {
+    }
+    std::map<IfIndex, int> heard;
+    const auto count = [&] {
+        for (const Heard& one : std::exchange(world.seen.heard, {})) {
+            ++heard[one.port];
+        }
+    };
+    count();
+    CHECK(heard[lab.port(stormy)] == 1);
+    for (int i = 0; i < stormy; ++i) {
+        CHECK(heard[lab.port(i)] == static_cast<int>(NeighbourSockets::frames_per_storm_pause));
+    }
+    // From now on all of them together get one turn a spacing.
+    heard.clear();
+    while (mono_now() - began < 300ms) {
+        storm(10);
+        world.run_for(1ms);
+    }
+    count();
+    const auto turns = (mono_now() - began) / NeighbourSockets::pause_spacing + 2;
+    int frames = 0;
+    for (const auto& [port, of_port] : heard) {
+        frames += of_port;
+    }
+    CHECK(frames <= turns * static_cast<int>(NeighbourSockets::frames_per_storm_pause));
+    CHECK(heard.size() >= stormy);
+}
+
+TEST_CASE("neighbour sockets: a gateway answers, and nothing else of its device is heard") {
+    if (!can_make_namespaces()) {
+        return;
+    }
+    const Lab lab;
+    World world;
+    const IfIndex uplink = lab.port(0);
+    run_ip("link set p0 nomaster\n");
+    REQUIRE_FALSE(world.sockets.open_port(uplink, PortUse::gateway_arp));
+    REQUIRE_FALSE(world.sockets.open_port(uplink, PortUse::gateway_nd));
+    CHECK(world.sockets.ports() == 2);
+    world.run_for(50ms);
+    world.seen = {};
+    world.reports = 0;
+    const FrameWriter router(lab, 0);
+    for (int i = 0; i < 20; ++i) {
+        router.write(arp_frame(0, Lab::ipv4(0)));
+        router.write(udp_frame(0, 68, 67));
+    }
+    world.run_for(50ms);
+    CHECK(world.reports == 0);
+
+    for (const bool known : {true, false}) {
+        NeighbourRequest arp = ask(lab, 0, Lab::ipv4(0), 1);
+        arp.target.use = PortUse::gateway_arp;
+        NeighbourRequest nd = ask(lab, 0, Lab::ipv6(0), 2);
+        nd.target.use = PortUse::gateway_nd;
+        if (!known) {
+            arp.target.mac.reset();
+            nd.target.mac.reset();
+        }
+        world.seen = {};
+        const Instant before = now();
+        send(world, {arp, nd});
+        CHECK(world.seen.sent == std::vector<std::uint32_t>{1, 2});
+        REQUIRE(world.run_until([&] {
+            return world.seen.count(Kind::arp_reply) + world.seen.count(Kind::advertisement) == 2;
+        }));
+        REQUIRE(world.seen.stamps.size() == 2);
+        for (const Heard& answer : world.seen.heard) {
+            CHECK(answer.port == uplink);
+            CHECK(answer.frame.mac == guest_mac(0));
+            REQUIRE(answer.received);
+            CHECK(*answer.received > before.wall);
+            CHECK(is_answer_to(answer.frame.kind == Kind::arp_reply ? arp.target : nd.target,
+                               answer.frame));
+        }
+        CHECK(world.seen.flaws == 0);
+    }
+    // Its own sockets, and its own alone.
+    NeighbourRequest as_guest = ask(lab, 0, Lab::ipv4(0), 3);
+    send(world, {as_guest});
+    CHECK(world.seen.not_sent == std::vector{FailureReason::local_error});
+    world.sockets.close_port(uplink, PortUse::gateway_arp);
+    CHECK(world.sockets.ports() == 1);
 }
 
 TEST_CASE("neighbour sockets: a port that goes down, up, and away") {

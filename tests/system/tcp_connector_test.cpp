@@ -620,19 +620,66 @@ TEST_CASE("tcp connector: descriptors are left to others, what is more is skippe
     const FullListener silent(address("127.0.0.1"), 8002);
     const FileLimit limit(600);
     Subject subject;
-    CHECK(subject.connector.connects_limit() == 600 - TcpConnector::descriptors_spared);
+    CHECK(subject.connector.connects_limit() == (600 - TcpConnector::descriptors_spared) / 2);
     std::vector<TcpRequest> requests;
     for (std::uint32_t i = 0; i < 400; ++i) {
         requests.push_back(request(i, address("127.0.0.1"), 8002));
     }
     subject.connector.connect(requests, subject.seen);
-    CHECK(subject.seen.sent.size() == 344);
-    CHECK(subject.seen.skipped == 56);
-    CHECK(subject.connector.connects() == 344);
+    CHECK(subject.seen.sent.size() == 172);
+    CHECK(subject.seen.skipped == 228);
+    CHECK(subject.connector.connects() == 172);
     // One gone, one may come.
     subject.connector.abandon({0, 1});
     subject.connect(request(1000, address("127.0.0.1"), 8002));
     CHECK(subject.seen.sent.count(1000) == 1);
+}
+
+TEST_CASE("tcp connector: at any limit as many descriptors are left to guests as TCP takes") {
+    constexpr std::array<std::size_t, 10> limits{0, 64, 256, 257, 511, 512, 513, 1024, 4096, 20000};
+    for (const std::size_t files : limits) {
+        CAPTURE(files);
+        boost::asio::io_context context;
+        const std::size_t before = open_descriptors();
+        const FileLimit limit(std::max(files, before + 16));
+        const TcpConnector connector(context);
+        const std::size_t connects = connector.connects_limit();
+        CHECK(connects > 0);
+        CHECK(connects <= TcpConnector::connects_max);
+        CHECK(2 * connects <= std::max(files, before + 16));
+        if (files >= 512) {
+            CHECK(2 * connects + TcpConnector::descriptors_spared <= files);
+        }
+    }
+}
+
+TEST_CASE("tcp connector: without a free local port a probe is skipped, not failed") {
+    if (!have_network()) {
+        return;
+    }
+    const char* text = GENERATE("127.0.0.1", "::1");
+    const bool with_source = GENERATE(false, true);
+    CAPTURE(text, with_source);
+    const FullListener silent(address(text), 8002);
+    REQUIRE(run("echo 41000 41001 > /proc/sys/net/ipv4/ip_local_port_range"));
+    Subject subject;
+    for (std::uint32_t i = 0; i < 4; ++i) {
+        TcpRequest one = request(i, address(text), 8002);
+        if (with_source) {
+            one.target.source = address(text);
+        }
+        subject.connect(one);
+    }
+    run("echo 32768 60999 > /proc/sys/net/ipv4/ip_local_port_range");
+    CHECK(subject.seen.not_sent.empty());
+    CHECK(subject.seen.sent.size() == 2);
+    CHECK(subject.seen.skipped == 2);
+    // A source that is not ours is a mistake, and told as one.
+    TcpRequest wrong = request(10, address(text), 8002);
+    wrong.target.source = address(std::string_view(text) == "::1" ? "fd0f::9" : "10.15.0.9");
+    subject.connect(wrong);
+    CHECK(subject.seen.skipped == 2);
+    CHECK(subject.seen.not_sent.at(10) == FailureReason::local_error);
 }
 
 TEST_CASE("tcp connector: when others have taken the descriptors, probes are skipped, not failed") {
@@ -713,7 +760,7 @@ TEST_CASE("tcp connector: a connect that meets itself has found nobody") {
     CHECK_FALSE(result.rtt);
 }
 
-TEST_CASE("tcp connector: our own firewall's REJECT is an ICMP error, its DROP is silence") {
+TEST_CASE("tcp connector: what our own firewall rejects is not sent, its DROP is silence") {
     if (!have_network()) {
         return;
     }
@@ -730,12 +777,19 @@ TEST_CASE("tcp connector: our own firewall's REJECT is an ICMP error, its DROP i
     for (const char* text : {"10.9.0.2", "fd09::2"}) {
         CAPTURE(text);
         Subject subject;
-        const TcpResult reject = subject.result_of(request(1, address(text), 8011));
-        CHECK(reject.kind == Kind::lost);
-        CHECK(reject.reason == FailureReason::port_unreachable);
-        const TcpResult prohibited = subject.result_of(request(2, address(text), 8012));
-        CHECK(prohibited.kind == Kind::lost);
-        CHECK(prohibited.reason == FailureReason::prohibited);
+        // Among others, which are sent and answered all the same.
+        subject.connector.connect(std::vector{request(1, address(text), 8011),
+                                              request(5, address(text), router_port),
+                                              request(2, address(text), 8012),
+                                              request(6, address(text), closed_port)},
+                                  subject.seen);
+        REQUIRE(subject.wait_for(2));
+        CHECK(subject.seen.not_sent ==
+              std::map<std::uint32_t, FailureReason>{{1, FailureReason::local_firewall},
+                                                     {2, FailureReason::local_firewall}});
+        CHECK(subject.seen.results.at(5).kind == Kind::established);
+        CHECK(subject.seen.results.at(6).kind == Kind::refused);
+        CHECK(subject.connector.connects() == 0);
         CHECK(subject.result_of(request(3, address(text), 8013)).kind == Kind::refused);
         subject.connect(request(4, address(text), 8010));
         CHECK_FALSE(subject.wait_for(4, 200ms));

@@ -81,16 +81,17 @@ def other_routes_leave_them_alone(lab):
     place = with_link_local_router(lab)
     daemon = Daemon(lab, place.hv, configuration(interval="100ms", gateways=True))
     wait_gateways(daemon, ROUTER4, ZONED, within=2)
-    before = daemon.metrics().get("reachd_probe_sent_total", peer="gateway", address=ROUTER4)
+    before = daemon.metrics().get("reachd_probe_sent_total", address=ROUTER4, probe="icmp")
     place.hv.ip(*(f"route add 10.{n}.0.0/16 via 10.77.0.253" for n in range(100, 150)),
                 "route add default via 10.77.0.252 table 200",
                 "addr add 10.77.0.3/24 dev eth0", "addr del 10.77.0.3/24 dev eth0")
     time.sleep(1)
     scrape = daemon.metrics()
     assert gateways(scrape) == {ROUTER4, ZONED}, gateways(scrape)
-    sent = scrape.get("reachd_probe_sent_total", peer="gateway", address=ROUTER4)
+    sent = scrape.get("reachd_probe_sent_total", address=ROUTER4, probe="icmp")
     assert sent >= before + 5, "its counters go on"
-    assert scrape.get("reachd_probe_lost_total", peer="gateway", address=ROUTER4) == 0
+    for probe in ("icmp", "arp"):
+        assert scrape.get("reachd_probe_lost_total", address=ROUTER4, probe=probe) == 0, probe
 
 
 @test
@@ -128,6 +129,61 @@ def dead_gateway_is_down(lab):
                 and now.get("reachd_peer_up", address=ZONED) == 0, 4, "both gateways down")
 
 
+WITHOUT_ICMP = """
+table inet lab {
+    chain in {
+        type filter hook input priority 0
+        icmp type echo-request drop
+        icmpv6 type echo-request drop
+    }
+}
+"""
+
+
+def up_by(scrape, address, probe):
+    return scrape.get("reachd_probe_up", peer="gateway", address=address, probe=probe)
+
+
+@test
+def gateway_that_filters_icmp_is_up_by_arp(lab):
+    place = with_link_local_router(lab)
+    place.router.run("nft -f -", stdin=WITHOUT_ICMP)
+    daemon = Daemon(lab, place.hv, configuration(interval="200ms", timeout="300ms", gateways=True))
+    wait_gateways(daemon, ROUTER4, ZONED, within=3, up=False)
+
+    def only_by_arp(scrape):
+        return all(up_by(scrape, address, "icmp") == 0 and up_by(scrape, address, "arp") == 1
+                   and scrape.get("reachd_peer_up", address=address) == 1
+                   for address in (ROUTER4, ZONED))
+    scrape = daemon.wait(only_by_arp, 8, "up by ARP and neighbour discovery alone")
+    for address in (ROUTER4, ZONED):
+        assert scrape.get("reachd_probe_rtt_seconds_count", address=address, probe="arp") > 0
+        for count in ("late", "duplicates"):  # what answers the kernel's own questions is neither
+            name = f"reachd_probe_{count}_total"
+            assert scrape.get(name, address=address, probe="arp") == 0, name
+    # The router hands its addresses on to another MAC, and says nothing: it stays up, or is again.
+    place.router.ip("link set hv1 address 02:00:00:00:5e:01")
+    daemon.wait(only_by_arp, 15, "up at another MAC")
+    place.router.ip("link set hv1 down")
+    daemon.wait(lambda now: all(now.get("reachd_peer_up", address=address) == 0
+                                and up_by(now, address, "arp") == 0
+                                for address in (ROUTER4, ZONED)), 6, "down")
+
+
+@test
+def arp_needs_an_address_to_ask_from(lab):
+    place = with_link_local_router(lab)
+    daemon = Daemon(lab, place.hv, configuration(interval="200ms", gateways=True))
+    daemon.wait(lambda now: up_by(now, ROUTER4, "arp") == 1, 4, "asked by ARP")
+    place.hv.ip(f"route add default via {ROUTER4} dev eth0 onlink metric 50",
+                "addr add 10.99.0.1/32 dev lo", f"addr del {places.HV4}/24 dev eth0",
+                f"route replace default via {ROUTER4} dev eth0 onlink metric 50")
+    daemon.wait(lambda now: ROUTER4 in gateways(now) and not now.has(
+        "reachd_probe_up", address=ROUTER4, probe="arp"), 4, "not asked by ARP any more")
+    place.hv.ip(f"addr add {places.HV4}/24 dev eth0")
+    daemon.wait(lambda now: up_by(now, ROUTER4, "arp") == 1, 4, "asked by ARP again")
+
+
 @test
 def discovery_switched_off(lab):
     place = with_link_local_router(lab)
@@ -149,4 +205,5 @@ def churn_does_not_confuse_it(lab):
     place.hv.run("ip link del group 7")
     place.hv.ip(f"route replace default via {ROUTER4}")
     scrape = wait_gateways(daemon, ROUTER4, ZONED)
-    assert scrape.get("reachd_probe_lost_total", peer="gateway", address=ZONED) == 0
+    for probe in ("icmp", "arp"):
+        assert scrape.get("reachd_probe_lost_total", address=ZONED, probe=probe) == 0, probe

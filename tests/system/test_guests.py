@@ -7,8 +7,10 @@ import time
 
 from lab import frames, guest
 from lab.daemon import Daemon, configuration
+from lab.guest_view import (ABSENT4, ABSENT6, CLAIM_TIME, SETTLE_TIME, arp, guests_only, inventory,
+                            speak, ups, wait_states)
 from lab.machine import virtual_machine
-from lab.metrics import Probe, check_accounting
+from lab.metrics import check_accounting
 from lab.network import settle
 from lab.places import HV4, HV6, PEER4, PEER6, ROUTER4
 from lab.testing import SNAPSHOT_AGE, test
@@ -16,53 +18,9 @@ from lab.testing import SNAPSHOT_AGE, test
 MAC = "52:54:00:00:00:0b"
 EVIL_MAC = "52:54:00:00:00:66"
 OTHER_MAC = "02:00:00:00:00:01"
-ABSENT4, ABSENT6 = "10.77.0.99", "fd77::99"  # for guests to ask for
 ETH_P_ALL = 3
 
-# From a port that comes up to the first probe of an address in use; and from the claim of one.
-SETTLE_TIME, CLAIM_TIME = 2.0, 10.0
 ADDRESSES_PER_MAC_MAX, ADDRESSES_PER_PORT_MAX, MACS_PER_PORT_MAX = 4, 64, 64
-
-
-def guests_only(**sections):
-    return configuration(guests=True, **sections)
-
-
-def arp(scrape, name, address):
-    return Probe(scrape, {"peer": name, "address": address, "probe": "arp"})
-
-
-def ups(scrape, name):
-    """{address: reachd_peer_up} of a guest."""
-    return {dict(have)["address"]: value
-            for have, value in scrape.all("reachd_peer_up", peer=name).items()}
-
-
-def wait_states(daemon, name, value, *addresses, within):
-    """Exactly these addresses of the guest are probed, and in this state."""
-    wanted = {address: value for address in addresses}
-
-    def check(scrape):
-        assert ups(scrape, name) == wanted, f"{ups(scrape, name)}"
-        return True
-    return daemon.wait(check, within + SNAPSHOT_AGE, f"{name}: {wanted}")
-
-
-def inventory(daemon):
-    """The guests of the API, by device."""
-    return {one["device"]: one for one in daemon.api("guests")["guests"]}
-
-
-def speak(inside, *sources):
-    """A guest uses its addresses: it asks for a neighbour."""
-    for source in sources:
-        target = ABSENT6 if ":" in source else ABSENT4
-        if isinstance(inside, guest.TapGuest):
-            inside.do("ask", sender=source, target=target)
-        elif ":" in source:
-            inside.send(frames.solicitation(inside.mac, source, target))
-        else:
-            inside.send(frames.arp(frames.REQUEST, inside.mac, source, target))
 
 
 def ask(hv, port, *addresses):

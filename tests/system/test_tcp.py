@@ -220,7 +220,7 @@ def own_trouble_is_not_loss(lab):
 
 @test
 def own_firewalls_word_is_the_reason(lab):
-    """Its REJECT is an ICMP error like another's; of its DROP the kernel tells a socket nothing."""
+    """What it rejects has not left the host; of its DROP the kernel tells a socket nothing."""
     place = places.switched(lab)
     for address in (PEER4, PEER6):
         TcpServer(place.peer, OPEN, address)
@@ -230,9 +230,12 @@ def own_firewalls_word_is_the_reason(lab):
     place.hv.filter("output", f"tcp dport {OPEN} reject with icmpx admin-prohibited")
     for name in ("p4", "p6"):
         scrape = daemon.wait(lambda now, who=name: session(now, who, OPEN).failures
-                             .get("prohibited", 0) >= 3, 4, f"{name}: prohibited")
-        check_accounting(session(scrape, name, OPEN), IN_FLIGHT_MAX)
-        assert scrape.up(name) == 1
+                             .get("local_firewall", 0) >= 3, 4, f"{name}: local_firewall")
+        one = session(scrape, name, OPEN)
+        check_accounting(one, IN_FLIGHT_MAX)
+        assert set(one.failures) == {"local_firewall"} and one.lost == 0, one
+        daemon.wait(lambda now, who=name: (now.up(who), probe_up(now, who, OPEN)) == (1, 0), 4,
+                    f"{name}: its port is out of reach, ping is not")
 
 
 @test

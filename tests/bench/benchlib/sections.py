@@ -9,9 +9,12 @@ import subprocess
 import time
 
 from . import lab, probers, report
+from .arp import arp
 from .netlink import netlink
 from .passive import passive
 from .report import progress
+from .rounds import column, cpu_ratio, pairwise
+from .rounds import run_rounds as rounds_in_turn
 from .tcp import tcp
 
 PEERS = 10_000
@@ -31,39 +34,8 @@ def prepare_for_peers():
 
 
 def run_rounds(bench, section, names, rounds, seconds, label):
-    """{row: [result or None, one a round]}; a row whose program is missing is dropped."""
-    results = {name: [] for name in names}
-    for turn in range(rounds):
-        for name in list(results):
-            progress(f"{section.name}, {label}: round {turn + 1} of {rounds}, {name}")
-            try:
-                result = probers.ROWS[name](bench, PEERS, seconds)
-            except probers.NotHere as missing:
-                section.show(f"{name} left out: {missing}")
-                del results[name]
-                continue
-            except lab.BenchError as error:
-                section.show(f"{name}, {label}, round {turn + 1}: {error}")
-                result = None
-            results[name].append(result)
-            section.rows.append({"row": name, "load": label, "round": turn + 1,
-                                 **(result or {})})
-    return results
-
-
-def column(results, name, key):
-    """The values of one row, by round; None where it failed or has no such figure."""
-    return [result.get(key) if result else None for result in results.get(name, [])]
-
-
-def pairwise(results, name, other, key, combine):
-    """combine(name's value, other's value) of each round that has both."""
-    both = zip(column(results, name, key), column(results, other, key))
-    return [combine(mine, theirs) for mine, theirs in both if mine is not None and theirs]
-
-
-def ratio(results, name, other):
-    return report.median(pairwise(results, name, other, "cpu_us", lambda a, b: a / b))
+    return rounds_in_turn(section, {name: lambda row=probers.ROWS[name]: row(bench, PEERS, seconds)
+                                    for name in names}, rounds, label)
 
 
 def show_rows(section, results, label):
@@ -72,9 +44,9 @@ def show_rows(section, results, label):
         rss = report.median(column(results, name, "rss_kib"))
         rows.append([name, report.number(report.median(column(results, name, "rate")), 0),
                      report.spread(column(results, name, "cpu_us")),
-                     report.number(ratio(results, name, "bare"), 2),
-                     report.number(ratio(results, name, "bare-rxtx"), 2),
-                     report.number(ratio(results, name, "oping"), 2),
+                     report.number(cpu_ratio(results, name, "bare"), 2),
+                     report.number(cpu_ratio(results, name, "bare-rxtx"), 2),
+                     report.number(cpu_ratio(results, name, "oping"), 2),
                      report.number(rss / 1024 if rss else None),
                      report.number(report.median(column(results, name, "lost")), 0),
                      report.spread(column(results, name, "kern_p50")),
@@ -112,11 +84,11 @@ def engine(bench, rounds):
     with lab.BusyCores(rounds * 4 * (seconds + 60)):
         busy = run_rounds(bench, section, ["bare-rxtx", "engine"], rounds, seconds, "busy")
     show_rows(section, busy, "both cores busy")
-    section.at_most("CPU a probe, reachd / bare-rxtx", ratio(idle, "reachd", "bare-rxtx"), 1.3,
+    section.at_most("CPU a probe, reachd / bare-rxtx", cpu_ratio(idle, "reachd", "bare-rxtx"), 1.3,
                     goal=1.15)
-    section.at_most("CPU a probe, engine / bare-rxtx", ratio(idle, "engine", "bare-rxtx"), 1.3,
+    section.at_most("CPU a probe, engine / bare-rxtx", cpu_ratio(idle, "engine", "bare-rxtx"), 1.3,
                     goal=1.15)
-    section.at_most("CPU a probe, reachd / oping", ratio(idle, "reachd", "oping"), 0.85)
+    section.at_most("CPU a probe, reachd / oping", cpu_ratio(idle, "reachd", "oping"), 0.85)
     rtt_gates(section, idle, "idle")
     rtt_gates(section, busy, "busy")
     return section
@@ -304,4 +276,5 @@ def render(bench, _rounds):
 
 
 SECTIONS = {"engine": engine, "loss": loss, "memory": memory, "scrape": scrape, "idle": idle,
-            "netlink": netlink, "passive": passive, "render": render, "tcp": tcp}
+            "netlink": netlink, "passive": passive, "render": render, "tcp": tcp,
+            "arp": arp}

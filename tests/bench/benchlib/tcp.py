@@ -10,7 +10,8 @@ import re
 import time
 
 from . import lab, probers, report
-from .report import progress
+from .rounds import column, cpu_ratio
+from .rounds import run_rounds as rounds_in_turn
 
 PEERS = 10_000
 PORT = 7001
@@ -68,7 +69,7 @@ def bare(bench, seconds):
     with lab.Process(command, bench.folder, bench.unprivileged) as process:
         pairs = probers.parse_pairs(process.finish(seconds + 32))
     return {"rate": pairs["rate"], "cpu_us": pairs["cpu_us_per_probe"],
-            "lost": pairs["lost"] + pairs["refused"], "rss_kib": pairs["rss_kb"],
+            "lost": pairs["lost"], "rss_kib": pairs["rss_kb"],
             "kern_p50": pairs["kern_p50"], "kern_p99": pairs["kern_p99"]}
 
 
@@ -114,33 +115,8 @@ ROWS = {"bare": bare, "reachd": reachd,
 
 
 def run_rounds(bench, section, names, rounds, seconds, label):
-    results = {name: [] for name in names}
-    for turn in range(rounds):
-        for name in list(results):
-            progress(f"tcp, {label}: round {turn + 1} of {rounds}, {name}")
-            try:
-                result = ROWS[name](bench, seconds)
-            except probers.NotHere as missing:
-                section.show(f"{name} left out: {missing}")
-                del results[name]
-                continue
-            except lab.BenchError as error:
-                section.show(f"{name}, {label}, round {turn + 1}: {error}")
-                result = None
-            results[name].append(result)
-            section.rows.append({"row": name, "load": label, "round": turn + 1, **(result or {})})
-    return results
-
-
-def column(results, name, key):
-    """The values of one row, by round; None where it failed or has no such figure."""
-    return [result.get(key) if result else None for result in results.get(name, [])]
-
-
-def cpu_ratio(results):
-    """reachd's CPU time a connect by the bare loop's of the same round."""
-    pairs = zip(column(results, "reachd", "cpu_us"), column(results, "bare", "cpu_us"))
-    return report.median([ours / bare_loop for ours, bare_loop in pairs if ours and bare_loop])
+    return rounds_in_turn(section, {name: lambda row=ROWS[name]: row(bench, seconds)
+                                    for name in names}, rounds, label)
 
 
 def show_rows(section, results, label):
@@ -166,7 +142,8 @@ def tcp(bench, rounds):
         with lab.BusyCores(rounds * 2 * (seconds + 60)):
             busy = run_rounds(bench, section, ["bare", "reachd-fine"], rounds, seconds, "busy")
         show_rows(section, busy, "both cores busy")
-    section.at_most("CPU a connect, reachd / bare", cpu_ratio(idle), 1.3, goal=1.15)
+    section.at_most("CPU a connect, reachd / bare", cpu_ratio(idle, "reachd", "bare"), 1.3,
+                    goal=1.15)
     for label, results in (("idle", idle), ("busy", busy)):
         section.at_most(f"false loss, {label}",
                         report.median(column(results, "reachd-fine", "lost")), 0, digits=0)

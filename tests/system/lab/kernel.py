@@ -32,9 +32,12 @@ def unshare(flags):
     _check(_libc.unshare(flags), "unshare")
 
 
-def mount(source, target, filesystem, flags):
-    encoded = [None if text is None else os.fsencode(text) for text in (source, target, filesystem)]
-    _check(_libc.mount(*encoded, ctypes.c_ulong(flags), None), f"mount {target}")
+def mount(source, target, filesystem, flags, options=None):
+    source, target_bytes, filesystem, options = (
+        None if text is None else os.fsencode(text)
+        for text in (source, target, filesystem, options))
+    _check(_libc.mount(source, target_bytes, filesystem, ctypes.c_ulong(flags), options),
+           f"mount {target}")
 
 
 def die_with_parent(parent):

@@ -13,6 +13,7 @@ import fcntl
 import gzip
 import json
 import os
+import pathlib
 import platform
 import re
 import shutil
@@ -29,8 +30,8 @@ from .network import CommandFailed, Tap, settle
 QEMU = "qemu-system-x86_64"
 BUSYBOX = "/bin/busybox"
 KERNEL_META_PACKAGE = "linux-image-cloud-amd64"
-MODULE = "virtio_net"
-TRANSPORT = "virtio_pci"
+# What a guest loads, and what a machine that is a hypervisor itself does.
+MODULES = {"order": ("virtio_pci", "virtio_net"), "order.hypervisor": ("bridge", "veth")}
 MEMORY_MB = 128
 UP = "guest: up"
 
@@ -132,21 +133,22 @@ def _unpack_kernel(target):
         kernel = next(name for name in os.listdir(os.path.join(tree, "boot"))
                       if name.startswith("vmlinuz-"))
         shutil.copy(os.path.join(tree, "boot", kernel), os.path.join(made, "vmlinuz"))
-        order = []
-        for module in (TRANSPORT, MODULE):
-            _add_module(os.path.join(tree, "lib", "modules"), module, order)
-        for path in order:
-            shutil.copy(path, made)
-        with open(os.path.join(made, "order"), "w", encoding="ascii") as file:
-            file.write("\n".join(os.path.basename(path)[:-len(".ko")] for path in order))
+        for name, modules in MODULES.items():
+            order = []
+            for module in modules:
+                _add_module(os.path.join(tree, "lib", "modules"), module, order)
+            for path in order:
+                shutil.copy(path, made)
+            with open(os.path.join(made, name), "w", encoding="ascii") as file:
+                file.write("\n".join(os.path.basename(path)[:-len(".ko")] for path in order))
         os.rename(made, target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
 def kernel_folder():
-    """vmlinuz, the modules, and `order`, their names in the order of loading."""
-    folder = os.path.join(cache_folder(), "kernel")
+    """vmlinuz, the modules, and their names in the order of loading (MODULES)."""
+    folder = os.path.join(cache_folder(), "kernel-2")  # another number for other contents
     with _locked("kernel.lock", within=200):
         if not os.path.isdir(folder):
             _unpack_kernel(folder)
@@ -170,16 +172,30 @@ def _contents(path):
         return file.read()
 
 
-def make_initramfs(target):
+def _libraries(program):
+    """Paths of what a program is linked to, the loader too."""
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    return re.findall(r"(/\S+) \(0x", listed)
+
+
+def _with_folders(paths):
+    """The folders that hold these paths, from the top."""
+    return sorted({folder for path in paths for folder in map(str, pathlib.PurePath(path).parents)
+                   if folder not in (".", "/")})
+
+
+def make_initramfs(target, init=INIT, programs=()):
+    """`programs` of this computer get into /bin, and their libraries to where they are here."""
     folder = kernel_folder()
-    archive = [_entry(name, stat.S_IFDIR | 0o755) for name in ("bin", "dev", "modules")]
-    archive += [_entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1)),
-                _entry("init", stat.S_IFREG | 0o755, INIT.encode()),
-                _entry("bin/busybox", stat.S_IFREG | 0o755, _contents(BUSYBOX))]
-    for name in sorted(os.listdir(folder)):
-        if name != "vmlinuz":
-            archive.append(_entry(f"modules/{name}", stat.S_IFREG | 0o644,
-                                  _contents(os.path.join(folder, name))))
+    files = {"init": init.encode(), "bin/busybox": _contents(BUSYBOX)}
+    for program in programs:
+        files[f"bin/{os.path.basename(program)}"] = _contents(program)
+        files |= {path[1:]: _contents(path) for path in _libraries(program)}
+    files |= {f"modules/{name}": _contents(os.path.join(folder, name))
+              for name in sorted(os.listdir(folder)) if name != "vmlinuz"}
+    archive = [_entry(name, stat.S_IFDIR | 0o755) for name in ("dev", *_with_folders(files))]
+    archive.append(_entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1)))
+    archive += [_entry(path, stat.S_IFREG | 0o755, data) for path, data in files.items()]
     archive.append(_entry("TRAILER!!!", 0))
     with gzip.open(target, "wb", compresslevel=1) as file:
         file.write(b"".join(archive))
@@ -304,3 +320,50 @@ def virtual_machine(lab, hv, name, *addresses, **options):
             yield machine
         finally:
             machine.close()
+
+
+SCRIPT_HEAD = """#!/bin/busybox sh
+/bin/busybox mkdir -p /proc /sys /run /tmp
+/bin/busybox --install -s /tmp
+export PATH=/bin:/tmp
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+mount -t tmpfs run /run
+for module in $(cat /modules/order.hypervisor); do insmod /modules/$module.ko; done
+ip() { /bin/ip "$@"; }  # not the one in busybox, which knows little
+ip link set lo up
+"""
+SCRIPT_MEMORY_MB = 512
+SCRIPT_END = "script: end"
+
+
+def run_script(lab, script, programs, within):
+    """A virtual machine without any network that runs a shell script as a hypervisor of its own;
+    returns what it wrote. `programs` are this computer's, `ip` must be among them, and there is
+    busybox. For what this computer's kernel lacks."""
+    require()
+    folder = tempfile.mkdtemp(prefix="vm-", dir=lab.directory)
+    initramfs, console = os.path.join(folder, "initramfs"), os.path.join(folder, "console")
+    init = f"{SCRIPT_HEAD}{script}\necho '{SCRIPT_END}'\npoweroff -f\n"
+    make_initramfs(initramfs, init, programs)
+    command = [QEMU, "-machine", "pc,accel=tcg", "-m", str(SCRIPT_MEMORY_MB), "-smp", "1",
+               "-no-user-config", "-nodefaults", "-display", "none", "-no-reboot",
+               "-serial", f"file:{console}",
+               "-kernel", os.path.join(kernel_folder(), "vmlinuz"), "-initrd", initramfs,
+               "-append", "console=ttyS0 quiet panic=-1 mitigations=off"]
+    with _locked("machine.lock", within=200):
+        machine = lab.namespace("script").popen(command, stdin=subprocess.DEVNULL)
+
+        def ended():
+            text = _contents(console).decode(errors="replace") if os.path.exists(console) else ""
+            assert SCRIPT_END in text or machine.poll() is None, f"{QEMU} ended: {text}"
+            return text if SCRIPT_END in text else None
+        try:
+            return settle(ended, within, "the script's end", every=0.2)
+        except AssertionError:
+            print(_contents(console).decode(errors="replace"))
+            raise
+        finally:
+            machine.kill()
+            machine.wait()

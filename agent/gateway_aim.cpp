@@ -1,0 +1,70 @@
+#include "agent/gateway_aim.hpp"
+
+#include <algorithm>
+#include <tuple>
+
+#include <linux/if_addr.h>
+#include <linux/if_arp.h>
+
+#include "agent/guest_address_rules.hpp"
+
+namespace reachd {
+namespace {
+
+/// Its own by now: nobody else has it, as far as is known.
+bool is_usable(const InterfaceAddress& own, Family family) {
+    const bool checked =
+        (own.flags & IFA_F_DADFAILED) == 0 &&
+        ((own.flags & IFA_F_TENTATIVE) == 0 || (own.flags & IFA_F_OPTIMISTIC) != 0);
+    return own.address.family() == family && checked && !own.address.is_loopback();
+}
+
+/// Less is better.
+auto rank(const InterfaceAddress& own, const IpAddress& gateway) {
+    const bool second_choice = (own.flags & (IFA_F_SECONDARY | IFA_F_DEPRECATED)) != 0;
+    return std::tuple(!own.address.is_link_local_v6(), !in_prefix(gateway, own), second_choice);
+}
+
+std::optional<IpAddress> sender_for(const Topology& topology, const Gateway& gateway) {
+    std::optional<InterfaceAddress> best;
+    for (const InterfaceAddress& own : topology.addresses_of(gateway.device)) {
+        if (own.address == gateway.address) {
+            return std::nullopt;
+        }
+        const bool better = !best || rank(own, gateway.address) < rank(*best, gateway.address);
+        if (is_usable(own, gateway.address.family()) && better) {
+            best = own;
+        }
+    }
+    return best ? std::optional(best->address) : std::nullopt;
+}
+
+}  // namespace
+
+std::optional<NeighbourTarget> aim_at_gateway(const Topology& topology, const Gateway& gateway) {
+    const auto link = topology.link(gateway.device);
+    if (!link || !link->resolves || link->hardware_type != ARPHRD_ETHER || !link->mac ||
+        !link->mac->is_station()) {
+        return std::nullopt;
+    }
+    auto sender = sender_for(topology, gateway);
+    if (!sender) {
+        return std::nullopt;
+    }
+    sender->set_scope(IfIndex::any);  // as in a frame, which carries none
+    const bool v4 = gateway.address.family() == Family::ipv4;
+    return NeighbourTarget{gateway.device,
+                           gateway.address,
+                           std::nullopt,
+                           *link->mac,
+                           *sender,
+                           v4 ? PortUse::gateway_arp : PortUse::gateway_nd};
+}
+
+std::optional<MacAddress> known_mac(const Topology& topology, const NeighbourTarget& target) {
+    const auto known = topology.neighbour(target.device, target.address);
+    // That of a cluster may be a group, which no question can be sent to alone.
+    return known && known->mac && known->mac->is_station() ? known->mac : std::nullopt;
+}
+
+}  // namespace reachd
