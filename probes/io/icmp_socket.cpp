@@ -8,12 +8,9 @@
 #include <vector>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
-#include <fmt/format.h>
 
 #include <linux/errqueue.h>
-#include <linux/filter.h>
 #include <linux/net_tstamp.h>
-#include <netinet/icmp6.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -21,20 +18,19 @@
 #include "common/io/receive_buffer.hpp"
 #include "common/io/system_clock.hpp"
 #include "common/prefetch.hpp"
-#include "probes/io/icmp_filter.hpp"
+#include "probes/io/control_messages.hpp"
 #include "probes/io/socket_address.hpp"
+#include "probes/io/socket_option.hpp"
+#include "probes/overflow_watch.hpp"
 
 namespace reachd {
 namespace {
 
 constexpr std::size_t batch_max = 64;
-constexpr std::size_t control_bytes = 256;
 /// The looped copy of a request: link, IP and ICMP headers and the cookie, with room for options.
 constexpr std::size_t looped_bytes = 160;
 constexpr std::size_t ip_header_max = 60;
 constexpr std::size_t packet_bytes_min = 256;
-/// What a small packet costs of the receive buffer: its sk_buff and its data, rounded up.
-constexpr std::size_t packet_cost_max = 2304;
 constexpr std::size_t error_quote_max = 600;
 
 /// What an errno of a send means. The last group is not about this probe or its path at all.
@@ -68,71 +64,13 @@ bool is_local(const IpAddress& address) {
     return !missing;
 }
 
-template <class Value>
-void append_control(msghdr& message, int level, int type, const Value& value) {
-    auto* control = static_cast<std::uint8_t*>(message.msg_control) + message.msg_controllen;
-    auto* header = reinterpret_cast<cmsghdr*>(control);
-    header->cmsg_level = level;
-    header->cmsg_type = type;
-    header->cmsg_len = CMSG_LEN(sizeof(value));
-    std::memcpy(CMSG_DATA(header), &value, sizeof(value));
-    message.msg_controllen += CMSG_SPACE(sizeof(value));
-}
-
-/// The control messages we look for in what we read.
-struct Ancillary {
-    std::optional<WallTime> stamp;
-    std::optional<std::uint32_t> overflow;  ///< packets dropped since the socket was opened
-    const sock_extended_err* error = nullptr;
-};
-
-WallTime to_wall_time(const timespec& time) {
-    return WallTime(std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec));
-}
-
-Ancillary read_control(msghdr& message) {
-    Ancillary found;
-    for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
-         header = CMSG_NXTHDR(&message, header)) {
-        const int level = header->cmsg_level;
-        const int type = header->cmsg_type;
-        if (level == SOL_SOCKET && type == SCM_TIMESTAMPING) {
-            timespec time{};  // the first of three: software stamps (timestamping.rst)
-            std::memcpy(&time, CMSG_DATA(header), sizeof(time));
-            if (time.tv_sec != 0 || time.tv_nsec != 0) {
-                found.stamp = to_wall_time(time);
-            }
-        } else if (level == SOL_SOCKET && type == SO_RXQ_OVFL) {
-            std::uint32_t dropped = 0;
-            std::memcpy(&dropped, CMSG_DATA(header), sizeof(dropped));
-            found.overflow = dropped;
-        } else if ((level == SOL_IP && type == IP_RECVERR) ||
-                   (level == SOL_IPV6 && type == IPV6_RECVERR)) {
-            found.error = reinterpret_cast<const sock_extended_err*>(CMSG_DATA(header));
-        }
-    }
-    return found;
-}
-
-}  // namespace
-
-std::string IcmpSocketError::message() const {
-    return fmt::format("{}: {}", operation, std::strerror(error));
-}
-
-bool IcmpSocketError::family_missing() const {
-    return error == EAFNOSUPPORT || error == EPROTONOSUPPORT;
-}
-
-namespace {
-
 /// A batch of datagrams: the headers, addresses, control messages and bytes of up to batch_max
 /// datagrams, laid out once. Sending fills headers in; receiving resets those it used.
 struct Batch {
     struct Slot {
         SocketAddress address{};
         iovec bytes{};
-        alignas(cmsghdr) std::array<std::uint8_t, control_bytes> control{};
+        alignas(cmsghdr) std::array<std::uint8_t, control_bytes_max> control{};
     };
 
     std::vector<Slot> slots = std::vector<Slot>(batch_max);
@@ -171,7 +109,7 @@ struct Batch {
             message.msg_name = with_address ? &slots[i].address : nullptr;
             message.msg_namelen = with_address ? sizeof(slots[i].address) : 0;
             message.msg_control = slots[i].control.data();
-            message.msg_controllen = control_bytes;
+            message.msg_controllen = control_bytes_max;
             message.msg_flags = 0;
         }
         int got = recvmmsg(fd, messages.data(), batch_max, flags | MSG_DONTWAIT, nullptr);
@@ -205,10 +143,7 @@ struct IcmpSocket::State {
     Family family;
     Mode mode;
     EchoIdentifiers identifiers;
-    std::uint64_t receive_buffer = 0;
-    std::uint32_t dropped = 0;
-    std::size_t backlog = 0;       ///< packets read since the queue was last seen empty
-    std::size_t last_backlog = 0;  ///< of the time before: a drop shows on the next packet only
+    OverflowWatch overflow;
     std::size_t payload_max = 0;
     std::vector<TransmitStamp> decoded_stamps;  ///< of the batch being read
     Batch requests{echo_head_bytes};            ///< zeros behind every head: the padding
@@ -224,102 +159,23 @@ struct IcmpSocket::State {
     void take_error_message(std::size_t place, EchoSink& sink);
     void deliver_stamps(EchoSink& sink);
     void take_packet(std::size_t place, EchoSink& sink);
-    void take_ping_error(const sock_extended_err& error,
-                         const SocketAddress& destination,
-                         ByteView quoted,
-                         EchoSink& sink);
 };
 
 // ---- Opening
-
-namespace {
-
-template <class Value>
-bool set_option(int fd, int level, int name, const Value& value) {
-    return setsockopt(fd, level, name, &value, sizeof(value)) == 0;
-}
-
-int open_socket(Family family, int type) {
-    const bool v4 = family == Family::ipv4;
-    return socket(v4 ? AF_INET : AF_INET6,
-                  type | SOCK_NONBLOCK | SOCK_CLOEXEC,
-                  v4 ? static_cast<int>(IPPROTO_ICMP) : static_cast<int>(IPPROTO_ICMPV6));
-}
-
-bool attach_filter(int fd, Family family, EchoIdentifiers identifiers) {
-    auto program = icmp_filter(family, identifiers);
-    const sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
-    return set_option(fd, SOL_SOCKET, SO_ATTACH_FILTER, filter);
-}
-
-/// By type alone, but before the kernel copies the packet for us; over loopback our own requests
-/// would be half of them. What is left to the BPF program is to tell ours from the others'.
-bool block_other_types(int fd, Family family) {
-    if (family == Family::ipv4) {
-        constexpr std::uint32_t wanted = 1U << 0U | 1U << 3U | 1U << 11U;
-        constexpr int icmp_filter_option = 1;  // ICMP_FILTER of <linux/icmp.h>, which cannot be had
-        return set_option(fd, SOL_RAW, icmp_filter_option, ~wanted);
-    }
-    icmp6_filter filter{};
-    ICMP6_FILTER_SETBLOCKALL(&filter);
-    for (const int type :
-         {ICMP6_DST_UNREACH, ICMP6_PACKET_TOO_BIG, ICMP6_TIME_EXCEEDED, ICMP6_ECHO_REPLY}) {
-        ICMP6_FILTER_SETPASS(type, &filter);
-    }
-    return set_option(fd, IPPROTO_ICMPV6, ICMP6_FILTER, filter);
-}
-
-/// A ping socket's identifier is its "port", chosen by the kernel at bind.
-std::optional<std::uint16_t> bind_ping_socket(int fd, Family family) {
-    SocketAddress address{};
-    address.sin6_family = family == Family::ipv4 ? AF_INET : AF_INET6;
-    socklen_t length = socket_address_bytes(family);
-    if (bind(fd, reinterpret_cast<const sockaddr*>(&address), length) != 0) {
-        return std::nullopt;
-    }
-    length = sizeof(address);
-    if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) {
-        return std::nullopt;
-    }
-    return ntohs(address.sin6_port);  // the same place in sockaddr_in
-}
-
-}  // namespace
 
 Result<std::unique_ptr<IcmpSocket>, IcmpSocketError> IcmpSocket::open(
     boost::asio::io_context& context,
     Family family,
     EchoIdentifiers identifiers,
     int receive_buffer) {
-    Mode mode = Mode::raw;
-    int fd = open_socket(family, SOCK_RAW);
-    if (fd < 0 && (errno == EPERM || errno == EACCES)) {
-        mode = Mode::ping;
-        fd = open_socket(family, SOCK_DGRAM);
+    const auto endpoint = open_icmp(family, identifiers);
+    if (!endpoint) {
+        return endpoint.error();
     }
-    if (fd < 0) {
-        return IcmpSocketError{mode == Mode::raw ? "raw ICMP socket" : "ping socket", errno};
-    }
-    auto state = std::make_unique<State>(context, fd, family, mode);  // owns fd from here on
-    const bool v4 = family == Family::ipv4;
-    if (mode == Mode::raw) {
-        if (!attach_filter(fd, family, identifiers)) {
-            return IcmpSocketError{"SO_ATTACH_FILTER", errno};
-        }
-        if (!block_other_types(fd, family)) {
-            return IcmpSocketError{v4 ? "ICMP_FILTER" : "ICMP6_FILTER", errno};
-        }
-        state->identifiers = identifiers;
-    } else {
-        const auto identifier = bind_ping_socket(fd, family);
-        const bool errors =
-            v4 ? set_option(fd, SOL_IP, IP_RECVERR, 1) : set_option(fd, SOL_IPV6, IPV6_RECVERR, 1);
-        if (!identifier || !errors) {
-            return IcmpSocketError{"ping socket", errno};
-        }
-        state->identifiers = {*identifier, 1};
-    }
-    state->receive_buffer = enlarge_receive_buffer(fd, receive_buffer);
+    const int fd = endpoint->fd;
+    auto state = std::make_unique<State>(context, fd, family, endpoint->mode);  // owns fd from here
+    state->identifiers = endpoint->identifiers;
+    state->overflow.set_buffer(enlarge_receive_buffer(fd, receive_buffer));
     // No OPT_ID: its counter goes astray when a send fails. The looped packet names its own probe.
     const unsigned stamping =
         SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE;
@@ -347,7 +203,7 @@ EchoIdentifiers IcmpSocket::identifiers() const {
 }
 
 std::uint64_t IcmpSocket::receive_buffer_bytes() const {
-    return state_->receive_buffer;
+    return state_->overflow.buffer();
 }
 
 void IcmpSocket::expect_payload(std::size_t bytes) {
@@ -385,32 +241,7 @@ void IcmpSocket::State::fill(std::size_t place, const EchoRequest& request) {
     slot.bytes.iov_len = icmp_header_bytes + target.payload_bytes;
     msghdr& message = requests.messages[place].msg_hdr;
     message.msg_namelen = socket_address_bytes(family);
-    message.msg_control = slot.control.data();
-    message.msg_controllen = 0;
-    const bool bound = target.device != IfIndex::any || !target.source.is_unspecified();
-    if (bound && family == Family::ipv4) {
-        in_pktinfo info{};
-        info.ipi_ifindex = static_cast<int>(target.device);
-        std::memcpy(&info.ipi_spec_dst, target.source.bytes().data(), 4);
-        append_control(message, SOL_IP, IP_PKTINFO, info);
-    } else if (bound) {
-        in6_pktinfo info{};
-        info.ipi6_ifindex = static_cast<unsigned>(target.device);
-        if (target.source.family() == Family::ipv6) {
-            std::memcpy(&info.ipi6_addr, target.source.bytes().data(), 16);
-        }
-        append_control(message, SOL_IPV6, IPV6_PKTINFO, info);
-    }
-    if (target.dscp != 0) {
-        const int traffic_class = target.dscp << 2U;
-        append_control(message,
-                       family == Family::ipv4 ? SOL_IP : SOL_IPV6,
-                       family == Family::ipv4 ? IP_TOS : IPV6_TCLASS,
-                       traffic_class);
-    }
-    if (message.msg_controllen == 0) {
-        message.msg_control = nullptr;
-    }
+    write_control(message, slot.control.data(), target);
 }
 
 /// Sends orders[first, …), filled in already; returns how many of them are settled (at least 1).
@@ -471,42 +302,22 @@ void IcmpSocket::send(std::span<const EchoRequest> requests, EchoSink& sink) {
 
 // ---- Receiving
 
-void IcmpSocket::State::take_ping_error(const sock_extended_err& error,
-                                        const SocketAddress& destination,
-                                        ByteView quoted,
-                                        EchoSink& sink) {
-    const auto reason = icmp_failure(family, error.ee_type, error.ee_code);
-    if (!reason || quoted.size() < icmp_header_bytes) {
-        return;
-    }
-    SocketAddress reporter{};
-    std::memcpy(&reporter, SO_EE_OFFENDER(&error), socket_address_bytes(family));
-    EchoError found{*reason,
-                    from_socket_address(destination),
-                    IpAddress{},
-                    *read_u16(quoted, 4),
-                    *read_u16(quoted, 6),
-                    ProbeCookie::read(quoted.subspan(icmp_header_bytes)),
-                    error.ee_info};
-    sink.on_error(from_socket_address(reporter), found);
-}
-
 /// A stamp is kept for deliver_stamps(); an ICMP error (ping sockets only) is delivered at once.
 void IcmpSocket::State::take_error_message(std::size_t place, EchoSink& sink) {
-    const Ancillary ancillary = read_control(stamps.messages[place].msg_hdr);
+    const ReceivedControl control = read_control(stamps.messages[place].msg_hdr);
     const ByteView bytes = stamps.received(place);
-    if (ancillary.error == nullptr) {
+    if (!control.error) {
         return;
     }
-    if (ancillary.error->ee_origin == SO_EE_ORIGIN_TIMESTAMPING) {
+    if (control.error->origin == SO_EE_ORIGIN_TIMESTAMPING) {
         const auto cookie = decode_looped_request(bytes, family);
-        if (cookie && ancillary.stamp) {
+        if (cookie && control.stamp) {
             sink.expect(cookie->token.session);
-            decoded_stamps.push_back({*cookie, *ancillary.stamp});
+            decoded_stamps.push_back({*cookie, *control.stamp});
         }
-    } else if (ancillary.error->ee_origin == SO_EE_ORIGIN_ICMP ||
-               ancillary.error->ee_origin == SO_EE_ORIGIN_ICMP6) {
-        take_ping_error(*ancillary.error, stamps.slots[place].address, bytes, sink);
+    } else if (const auto error =
+                   read_ping_error(family, *control.error, stamps.slots[place].address, bytes)) {
+        sink.on_error(control.error->offender, *error);
     }
 }
 
@@ -534,14 +345,9 @@ void IcmpSocket::State::drain_error_queue(EchoSink& sink) {
 
 void IcmpSocket::State::take_packet(std::size_t place, EchoSink& sink) {
     msghdr& message = packets.messages[place].msg_hdr;
-    const Ancillary ancillary = read_control(message);
-    if (ancillary.overflow && *ancillary.overflow != dropped) {
-        dropped = *ancillary.overflow;
-        // The counter also rises for ICMPv6 packets with a bad checksum, which anybody can send.
-        // Only a queue that was long enough to fill the buffer can have overflowed.
-        if (std::max(backlog, last_backlog) * packet_cost_max >= receive_buffer / 2) {
-            sink.on_overflow();
-        }
+    const ReceivedControl control = read_control(message);
+    if (control.dropped && overflow.on_count(*control.dropped)) {
+        sink.on_overflow();
     }
     const bool raw_v4 = family == Family::ipv4 && mode == Mode::raw;
     const IcmpPacket packet = decode_icmp(packets.received(place),
@@ -550,7 +356,7 @@ void IcmpSocket::State::take_packet(std::size_t place, EchoSink& sink) {
                                           (message.msg_flags & MSG_TRUNC) == 0);
     const IpAddress from = from_socket_address(packets.slots[place].address);
     if (const auto* reply = std::get_if<EchoReply>(&packet)) {
-        sink.on_reply(from, *reply, ancillary.stamp);
+        sink.on_reply(from, *reply, control.stamp);
     } else if (const auto* error = std::get_if<EchoError>(&packet)) {
         sink.on_error(from, *error);
     } else {
@@ -563,7 +369,7 @@ bool IcmpSocket::drain(EchoSink& sink) {
     for (std::size_t taken = 0; taken < packets_per_drain;) {
         const std::size_t got = state.packets.receive(state.fd(), 0);
         if (got > 0) {
-            state.backlog += got;
+            state.overflow.on_read(got * OverflowWatch::packet_cost_max);
             sink.on_batch(now());
         }
         // A request's stamp is queued before its answer can exist: read after the answers, but
@@ -574,7 +380,7 @@ bool IcmpSocket::drain(EchoSink& sink) {
         }
         taken += got;
         if (got < batch_max) {
-            state.last_backlog = std::exchange(state.backlog, 0);
+            state.overflow.on_empty();
             return true;
         }
     }

@@ -19,6 +19,7 @@
 #include "common/time.hpp"
 #include "probes/echo_request.hpp"
 #include "probes/icmp_packet.hpp"
+#include "probes/io/icmp_endpoint.hpp"
 
 namespace reachd {
 
@@ -43,18 +44,9 @@ class EchoSink {
     virtual void on_overflow() = 0;
 };
 
-/// Why no socket could be had: the operation and its errno.
-struct IcmpSocketError {
-    const char* operation = "";
-    int error = 0;
-    std::string message() const;
-    /// The host has no such address family at all.
-    bool family_missing() const;
-};
-
 class IcmpSocket {
   public:
-    enum class Mode : std::uint8_t { raw, ping };
+    using Mode = IcmpMode;
 
     /// Bytes asked of the kernel for answers and stamps: some 7,000 packets.
     static constexpr int receive_buffer_wanted = 8 * 1024 * 1024;
