@@ -44,7 +44,8 @@ Agent::Agent(Config config, std::string host_name, const AgentSeed& seed, const 
       random_(seed.random),
       cookie_key_(seed.cookie_key),
       engine_(engine_options(config_), random_, start.mono),
-      guests_(config_) {
+      guests_(config_),
+      mtus_(config_.limits.mtu_bytes_per_second, start.mono) {
     reload_.last_success = start.wall;
     // Numbers of another run must not come again: clients keep them as the state they know.
     const auto since_epoch = start.wall.time_since_epoch();
@@ -114,6 +115,7 @@ void Agent::poll(const Instant& now, Actions& actions) {
     follow_changes(now);
     follow_guests(now);
     follow_gateway_ports(now);
+    follow_mtu_ways(now);
     actions.gateway_ports = gateway_ports_.take_changes();
     actions.guest_ports = guests_.take_ports();
     actions.guest_lookup = guests_.take_lookup(now.mono);
@@ -131,6 +133,7 @@ void Agent::poll(const Instant& now, Actions& actions) {
         order_probe(orders_[i], now, actions);
     }
     judge_changed_peers(now);
+    order_mtu_packets(now, actions);
     actions.tcp_abandoned = engine_.take_abandoned();
     std::move(logs_.begin(), logs_.end(), std::back_inserter(actions.logs));
     logs_.clear();
@@ -142,6 +145,8 @@ MonoTime Agent::next_deadline() const {
                      watch_.next_deadline(),
                      guests_deadline(),
                      gateway_ports_.next_deadline(),
+                     mtus_.next_deadline(),
+                     next_mtu_conflicts_,
                      names_.next_deadline()});
 }
 
@@ -159,7 +164,7 @@ std::shared_ptr<Snapshot> Agent::extend_snapshot(SnapshotDraft& draft,
         peers_max = peers_.places();
     }
     for (std::size_t i = 0; i < peers_max && draft.next_peer < peers_.places(); ++i) {
-        snapshot_peer(peers_[draft.next_peer++], *draft.snapshot);
+        snapshot_peer(draft.next_peer++, *draft.snapshot);
     }
     if (draft.next_peer < peers_.places()) {
         return nullptr;
@@ -184,7 +189,8 @@ void Agent::begin_snapshot(SnapshotDraft& draft) const {
     snapshot.every_peer_asked = true;
 }
 
-void Agent::snapshot_peer(const Peer& peer, Snapshot& snapshot) const {
+void Agent::snapshot_peer(std::uint32_t id, Snapshot& snapshot) const {
+    const Peer& peer = peers_[id];
     if (!peer.identity) {
         return;
     }
@@ -210,6 +216,7 @@ void Agent::snapshot_peer(const Peer& peer, Snapshot& snapshot) const {
         }
     }
     snapshot.every_peer_asked = snapshot.every_peer_asked && asked;
+    snapshot_mtu(id, place, snapshot);
 }
 
 void Agent::finish_snapshot(Snapshot& snapshot, const Instant& now) const {
@@ -224,6 +231,7 @@ void Agent::finish_snapshot(Snapshot& snapshot, const Instant& now) const {
         snapshot.packets_ignored.push_back({names[i], ignored_[i]});
     }
     snapshot_topology(snapshot);
+    snapshot.mtu_inconsistencies = mtu_conflicts_;
     snapshot.netlink = netlink_.snapshot();
     snapshot.topology_synced = netlink_.synced();
     snapshot.topology_in_step = netlink_.in_step(now.mono);

@@ -16,6 +16,7 @@
 
 #include "agent/event.hpp"
 #include "agent/guest_watch.hpp"
+#include "agent/path_mtu_watch.hpp"
 #include "agent/peer_table.hpp"
 #include "agent/topology_watch.hpp"
 #include "common/random.hpp"
@@ -38,7 +39,10 @@ class Agent {
     Agent& operator=(const Agent&) = delete;
 
     /// First thing of a turn, and again whenever the clocks were read anew.
-    void observe(const Instant& now) { engine_.observe(now); }
+    void observe(const Instant& now) {
+        engine_.observe(now);
+        mtus_.prober().observe(now.mono);
+    }
 
     void handle(const EchoSocketOpened& event, const Instant& now);
     void handle(const ProbeSent& event, const Instant& now);
@@ -55,6 +59,14 @@ class Agent {
     void handle(const NeighbourOverflowed& event, const Instant& now);
     void handle(const GuestPortFailed& event, const Instant& now);
     void handle(const GatewayPortFailed& event, const Instant& now);
+    void handle(const MtuPacketSent& event, const Instant& now);
+    void handle(const MtuPacketNotSent& event, const Instant& now);
+    void handle(const MtuPacketTooBig& event, const Instant& now);
+    void handle(const MtuReplied& event, const Instant& now);
+    void handle(const MtuEchoFailed& event, const Instant& now);
+    void handle(const MtuDatagramFailed& event, const Instant& now);
+    void handle(const MtuOverflowed& event, const Instant& now);
+    void handle(const EgressFound& event, const Instant& now);
     void handle(GuestsIdentified event, const Instant& now);
     void handle(const GuestsRestored& event, const Instant& now);
     void handle(const ReceiveOverflowed& event, const Instant& now);
@@ -104,6 +116,8 @@ class Agent {
 
     /// Answers to probes of this kind may be there to be read.
     bool awaits(ProbeKind kind) const { return engine_.in_flight(kind) > 0; }
+
+    bool awaits_mtu_answers() const { return mtus_.prober().in_flight() > 0; }
 
     std::size_t peer_count() const { return peers_.size(); }
 
@@ -180,6 +194,7 @@ class Agent {
     std::vector<ProbeSpec> probes_of(std::uint32_t id) const;
     std::uint32_t add_peer(Peer peer,
                            const IcmpOptions& icmp,
+                           const MtuOptions& mtu,
                            const std::vector<ProbeSpec>& probes,
                            const Instant& now);
     void set_echo_options(Peer& peer, const IcmpOptions& icmp);
@@ -196,7 +211,7 @@ class Agent {
     void follow_topology(const Instant& now);
     void follow_changes(const Instant& now);
     void resolve_device(Peer& peer) const;
-    void resolve_devices();
+    void resolve_devices(const Instant& now);
     bool is_same_series(const Gateway& a, const Gateway& b) const;
     std::vector<Gateway> wanted_gateways() const;
     void follow_gateways(const Instant& now);
@@ -228,8 +243,19 @@ class Agent {
     void count_refused(const GuestTarget& target);
     void snapshot_guests(Snapshot& snapshot, const Instant& now) const;
 
+    void want_mtu(std::uint32_t id, const MtuOptions& options, const Instant& now);
+    void aim_mtu(std::uint32_t id, bool anew, const Instant& now);
+    std::optional<MtuAim> mtu_aim(const Peer& peer) const;
+    void follow_mtu_ways(const Instant& now);
+    void find_mtu_conflicts(const Instant& now);
+    void order_mtu_packets(const Instant& now, Actions& actions);
+    ProbeCookie mtu_cookie(ProbeToken token) const;
+    bool is_ours_of_mtu(const ProbeCookie& cookie) const;
+    void log_mtu_changes();
+    void snapshot_mtu(std::uint32_t id, std::uint32_t place, Snapshot& snapshot) const;
+
     void begin_snapshot(SnapshotDraft& draft) const;
-    void snapshot_peer(const Peer& peer, Snapshot& snapshot) const;
+    void snapshot_peer(std::uint32_t id, Snapshot& snapshot) const;
     void finish_snapshot(Snapshot& snapshot, const Instant& now) const;
     void snapshot_topology(Snapshot& snapshot) const;
     void order_probe(const SendOrder& order, const Instant& now, Actions& actions);
@@ -277,6 +303,14 @@ class Agent {
     bool guests_refused_logged_ = false;
     std::uint64_t guests_refused_ = 0;
     std::uint64_t guest_ports_failed_ = 0;
+    PathMtuWatch mtus_;
+    std::vector<MtuOrder> mtu_orders_;
+    std::vector<std::uint32_t> mtu_lookups_;
+    /// What was told of a peer's path MTU, where it was not as expected.
+    std::map<std::uint32_t, PathMtu> mtu_told_;
+    std::vector<MtuInconsistency> mtu_conflicts_;
+    std::uint64_t mtu_structure_ = 0;  ///< of the topology, when the ways were looked at
+    MonoTime next_mtu_conflicts_ = mono_never;
     bool guests_followed_ = false;
     MonoTime next_guests_{};
     std::vector<SendOrder> orders_;

@@ -38,10 +38,11 @@ void Agent::resolve_device(Peer& peer) const {
     }
 }
 
-void Agent::resolve_devices() {
+void Agent::resolve_devices(const Instant& now) {
     for (const std::uint32_t id : peers_.with_device()) {
         resolve_device(peers_[id]);
         peers_.touch_addresses();
+        aim_mtu(id, false, now);
     }
 }
 
@@ -53,7 +54,7 @@ void Agent::follow_topology(const Instant& now) {
     }
     topology_revision_ = topology.revision();
     topology_followed_ = true;
-    resolve_devices();
+    resolve_devices(now);
     follow_gateways(now);
 }
 
@@ -159,7 +160,8 @@ void Agent::add_gateway(const Gateway& gateway, const Instant& now) {
     peer.extras = std::make_unique<PeerExtras>();
     follow_guests_anew();  // no guest may have the same series
     const auto probes = gateway_probes(peer);
-    gateways_.push_back({gateway, add_peer(std::move(peer), config_.icmp, probes, now)});
+    gateways_.push_back(
+        {gateway, add_peer(std::move(peer), config_.icmp, config_.mtu, probes, now)});
 }
 
 // ---- By ARP and neighbour discovery

@@ -283,7 +283,7 @@ void Agent::add_guest(const GuestTarget& target, const Instant& now) {
     Peer peer;
     peer.identity = identity_of(target);
     aim_at_guest(peer, target);
-    const auto id = add_peer(std::move(peer), config_.icmp, guest_probes(target), now);
+    const auto id = add_peer(std::move(peer), config_.icmp, config_.mtu, guest_probes(target), now);
     guest_peers_.emplace(GuestKey{target.port, target.address, target.mac},
                          GuestPeer{target, id, next_guest_serial_++});
 }
@@ -298,6 +298,8 @@ void Agent::update_guest(GuestPeer& guest, const GuestTarget& target, const Inst
     aim_at_guest(peer, target);
     set_echo_options(peer, config_.icmp);
     set_probes(guest.peer, guest_probes(target), now);
+    want_mtu(guest.peer, config_.mtu, now);
+    aim_mtu(guest.peer, false, now);
     guest.target = target;
 }
 

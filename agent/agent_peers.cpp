@@ -94,6 +94,7 @@ void Agent::set_echo_options(Peer& peer, const IcmpOptions& icmp) {
 
 std::uint32_t Agent::add_peer(Peer peer,
                               const IcmpOptions& icmp,
+                              const MtuOptions& mtu,
                               const std::vector<ProbeSpec>& probes,
                               const Instant& now) {
     set_echo_options(peer, icmp);
@@ -102,11 +103,15 @@ std::uint32_t Agent::add_peer(Peer peer,
     for (const ProbeSpec& probe : probes) {
         open_session(id, probe, now);
     }
+    want_mtu(id, mtu, now);
+    aim_mtu(id, true, now);
     return id;
 }
 
 void Agent::remove_peer(std::uint32_t id) {
     close_sessions(id);
+    mtus_.forget(id);
+    mtu_told_.erase(id);
     const Peer& peer = peers_[id];
     if (peer.extras && !peer.extras->host_name.empty()) {
         names_.remove(peer.extras->host_name, peer.extras->family);
@@ -145,8 +150,11 @@ void Agent::add_configured_peer(const PeerConfig& config, const Instant& now) {
                 config, resolved_address_text(peer.target.destination, config.device));
         }
     }
-    const std::uint32_t id = add_peer(
-        std::move(peer), config.icmp, ip_probes(PeerKind::host, config.icmp, config.tcp), now);
+    const std::uint32_t id = add_peer(std::move(peer),
+                                      config.icmp,
+                                      config.mtu,
+                                      ip_probes(PeerKind::host, config.icmp, config.tcp),
+                                      now);
     if (config.name == gateway_name) {
         gateway_namesake_ = id;
     }
@@ -179,6 +187,7 @@ void Agent::update_configured_peer(std::uint32_t id, const PeerConfig& config, c
     }
     set_echo_options(peer, config.icmp);
     set_probes(id, ip_probes(PeerKind::host, config.icmp, config.tcp), now);
+    want_mtu(id, config.mtu, now);
 }
 
 void Agent::apply_peers(const std::vector<PeerConfig>& configured, const Instant& now) {
@@ -233,6 +242,7 @@ void Agent::set_address(std::uint32_t id, const IpAddress& address, const Instan
     const std::vector<ProbeSpec> probes = probes_of(id);
     close_sessions(id);
     set_probes(id, probes, now);
+    aim_mtu(id, true, now);
 }
 
 void Agent::handle(const NameLookedUp& event, const Instant& now) {
@@ -284,7 +294,9 @@ void Agent::handle(ConfigLoaded event, const Instant& now) {
     for (const GatewayPeer& each : gateways_) {
         set_echo_options(peers_[each.peer], config_.icmp);
         set_probes(each.peer, gateway_probes(peers_[each.peer]), now);
+        want_mtu(each.peer, config_.mtu, now);
     }
+    mtus_.set_bytes_per_second(config_.limits.mtu_bytes_per_second);
     topology_followed_ = false;
     guests_.configure(config_, now);
     follow_guests_anew();

@@ -62,6 +62,17 @@ struct ArpOptions {
     friend bool operator==(const ArpOptions&, const ArpOptions&) = default;
 };
 
+/// Path MTU probing of peers.
+struct MtuOptions {
+    bool enabled = true;
+    Duration interval = std::chrono::seconds(60);       ///< 1 s to 24 h
+    Duration timeout = std::chrono::milliseconds(500);  ///< 50 ms to 10 s
+    /// Of the whole IP packet, 68 (IPv6: 1280) to 65535; 0: what the outgoing interface allows.
+    std::uint32_t expected_bytes = 0;
+
+    friend bool operator==(const MtuOptions&, const MtuOptions&) = default;
+};
+
 struct GuestDiscoveryConfig {
     bool enabled = true;
     bool containers = true;                 ///< also veths into other namespaces
@@ -88,6 +99,7 @@ struct PeerConfig {
     std::vector<Label> labels;
     IcmpOptions icmp;
     TcpOptions tcp;
+    MtuOptions mtu;
 
     friend bool operator==(const PeerConfig&, const PeerConfig&) = default;
 };
@@ -127,8 +139,10 @@ struct LimitsConfig {
     std::uint32_t peers = 20000;              ///< 1 to 1,000,000
     std::uint32_t guests = 2000;              ///< addresses of guests probed, 1 to 100,000
     std::uint32_t probes_per_second = 50000;  ///< 1 to 200,000, the cap in the code
-    std::uint64_t series = 1000000;           ///< 1000 to 100,000,000
-    std::uint32_t connections = 256;          ///< 1 to 10,000
+    std::uint32_t mtu_bytes_per_second =
+        1'000'000;                    ///< of path MTU probing; 10,000 to 1,000,000,000
+    std::uint64_t series = 1000000;   ///< 1000 to 100,000,000
+    std::uint32_t connections = 256;  ///< 1 to 10,000
 };
 
 struct Config {
@@ -138,6 +152,7 @@ struct Config {
     IcmpOptions icmp;  ///< defaults for peers, and for discovered gateways and guests
     TcpOptions tcp;    ///< likewise
     ArpOptions arp;
+    MtuOptions mtu;
     std::vector<PeerConfig> peers;
     bool discover_gateways = true;
     GuestDiscoveryConfig guests;

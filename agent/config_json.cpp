@@ -112,7 +112,7 @@ constexpr std::array probes_keys{
     Key<Config>{"icmp", part<&Config::icmp, read_icmp>},
     Key<Config>{"tcp", part<&Config::tcp, read_tcp>},
     Key<Config>{"arp", part<&Config::arp, read_arp>},
-    Key<Config>{"mtu", later_section<Config, mtu_keys>},
+    Key<Config>{"mtu", part<&Config::mtu, read_mtu>},
 };
 
 constexpr std::array discovery_keys{
@@ -163,7 +163,8 @@ constexpr std::array limits_keys{
     Key<LimitsConfig>{"peers", integer<&LimitsConfig::peers, 1, 1'000'000>},
     Key<LimitsConfig>{"guests", integer<&LimitsConfig::guests, 1, 100'000>},
     Key<LimitsConfig>{"probes_per_second", integer<&LimitsConfig::probes_per_second, 1, 200'000>},
-    Key<LimitsConfig>{"mtu_bytes_per_second", later_limit<LimitsConfig, 1'000'000>},
+    Key<LimitsConfig>{"mtu_bytes_per_second",
+                      integer<&LimitsConfig::mtu_bytes_per_second, 10'000, 1'000'000'000>},
     Key<LimitsConfig>{"series", integer<&LimitsConfig::series, 1000, 100'000'000>},
     Key<LimitsConfig>{"connections", integer<&LimitsConfig::connections, 1, 10'000>},
 };

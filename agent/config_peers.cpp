@@ -32,6 +32,7 @@ struct PeerDraft {
     std::optional<JsonValue> address_place;
     std::optional<JsonValue> family_place;
     std::optional<JsonValue> source_place;
+    std::optional<JsonValue> mtu_place;
 };
 
 void read_peer_name(JsonProblems& problems, const JsonValue& value, PeerDraft& peer) {
@@ -108,6 +109,11 @@ void read_peer_tcp(JsonProblems& problems, const JsonValue& value, PeerDraft& pe
     read_tcp_changes(problems, value, peer.config.tcp);
 }
 
+void read_peer_mtu(JsonProblems& problems, const JsonValue& value, PeerDraft& peer) {
+    peer.mtu_place = value;
+    read_mtu_changes(problems, value, peer.config.mtu);
+}
+
 constexpr std::array peer_keys{
     Key<PeerDraft>{"name", read_peer_name},
     Key<PeerDraft>{"address", read_peer_address},
@@ -118,7 +124,7 @@ constexpr std::array peer_keys{
     Key<PeerDraft>{"icmp", read_peer_icmp},
     Key<PeerDraft>{"tcp", read_peer_tcp},
     Key<PeerDraft>{"arp", later_switch<PeerDraft, arp_keys>},
-    Key<PeerDraft>{"mtu", later_switch<PeerDraft, mtu_keys>},
+    Key<PeerDraft>{"mtu", read_peer_mtu},
     Key<PeerDraft>{"thresholds", later_section<PeerDraft, threshold_keys>},
 };
 
@@ -181,12 +187,24 @@ bool has_misspelt_address(const JsonValue& peer) {
     return false;
 }
 
+/// What every IPv6 link carries is no expectation (RFC 8200, section 5).
+void check_expected_mtu(JsonProblems& problems, const PeerDraft& peer) {
+    const std::uint32_t expected = peer.config.mtu.expected_bytes;
+    if (peer.mtu_place && peer.config.family == FamilyChoice::ipv6 && expected != 0 &&
+        expected < minimum_mtu(Family::ipv6)) {
+        problems.add(*peer.mtu_place,
+                     fmt::format("expected_bytes of an IPv6 peer must be {} or more",
+                                 minimum_mtu(Family::ipv6)));
+    }
+}
+
 void finish_peer(JsonProblems& problems, PeerDraft& peer) {
     if (!peer.address_place && !has_misspelt_address(peer.place)) {
         problems.add(peer.place, "a peer needs an \"address\"");
     }
     settle_family(problems, peer);
     check_devices(problems, peer);
+    check_expected_mtu(problems, peer);
     if (!peer.name_place) {
         peer.config.name = peer.config.address;
     }
@@ -309,6 +327,7 @@ void read_peers(JsonProblems& problems, const JsonValue& value, Config& config) 
         PeerDraft peer(element);
         peer.config.icmp = config.icmp;
         peer.config.tcp = config.tcp;
+        peer.config.mtu = config.mtu;
         if (!expect(problems, element, JsonType::object)) {
             continue;
         }

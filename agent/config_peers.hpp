@@ -11,16 +11,14 @@
 
 namespace reachd {
 
-/// Keys of MTU probes and thresholds that later versions serve, for all peers or for one.
-inline constexpr std::array<std::string_view, 4> mtu_keys{
-    "enabled", "interval", "timeout", "expected_bytes"};
+/// Keys of thresholds that later versions serve, for all peers or for one.
 inline constexpr std::array<std::string_view, 5> threshold_keys{
     "loss_ratio", "jitter", "latency_factor", "latency_floor", "reorder_ratio"};
 
 /// Replaces `labels` by an object's members; at most labels_max.
 void read_labels(JsonProblems& problems, const JsonValue& value, std::vector<Label>& labels);
 
-/// Replaces config.peers. Needs config.icmp, config.tcp and config.limits: all must have been read
+/// Replaces config.peers. Needs config.icmp, .tcp, .mtu and .limits: all must have been read
 /// before.
 /// Takes O(n log n) for n peers, duplicates or not.
 void read_peers(JsonProblems& problems, const JsonValue& value, Config& config);

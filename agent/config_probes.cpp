@@ -12,6 +12,7 @@
 
 #include "agent/config_reader.hpp"
 #include "agent/config_text.hpp"
+#include "common/path_mtu.hpp"
 
 namespace reachd {
 namespace {
@@ -62,6 +63,24 @@ void read_sender(JsonProblems& problems, const JsonValue& value, ArpOptions& opt
     options.sender = *sender;
 }
 
+constexpr std::string_view automatic = "auto";
+
+void read_expected(JsonProblems& problems, const JsonValue& value, MtuOptions& options) {
+    if (value.is(JsonType::text) && value.text() == automatic) {
+        options.expected_bytes = 0;
+        return;
+    }
+    if (!value.is(JsonType::integer)) {
+        problems.add(value, "must be \"auto\" or a number of bytes");
+        return;
+    }
+    const auto bytes =
+        integer_of(problems, value, minimum_mtu(Family::ipv4), std::int64_t{ip_packet_bytes_max});
+    if (bytes) {
+        options.expected_bytes = static_cast<std::uint32_t>(*bytes);
+    }
+}
+
 template <class Options>
 constexpr Key<Options> interval_key{"interval", duration<&Options::interval, 10, 3'600'000>};
 
@@ -89,6 +108,13 @@ constexpr std::array arp_keys{
     Key<ArpOptions>{"sender", read_sender},
 };
 
+constexpr std::array mtu_keys{
+    Key<MtuOptions>{"enabled", boolean<&MtuOptions::enabled>},
+    Key<MtuOptions>{"interval", duration<&MtuOptions::interval, 1000, 86'400'000>},
+    Key<MtuOptions>{"timeout", duration<&MtuOptions::timeout, 50, 10'000>},
+    Key<MtuOptions>{"expected_bytes", read_expected},
+};
+
 /// Whether there was nothing to complain about.
 template <class Options, std::size_t count>
 bool read_options(JsonProblems& problems,
@@ -104,6 +130,19 @@ bool read_options(JsonProblems& problems,
             fmt::format("timeout must be at most {} times the interval", probes_in_flight_max));
     }
     return problems.count() == before;
+}
+
+/// Of a kind that can be switched on and off.
+template <class Options>
+void read_changes(JsonProblems& problems,
+                  const JsonValue& value,
+                  Options& options,
+                  void (*read)(JsonProblems&, const JsonValue&, Options&)) {
+    if (value.is(JsonType::boolean)) {
+        options.enabled = value.boolean();
+    } else if (expect(problems, value, JsonType::object, switch_or_changes)) {
+        read(problems, value, options);
+    }
 }
 
 bool has_member(const JsonValue& object, std::string_view key) {
@@ -137,12 +176,16 @@ void read_arp(JsonProblems& problems, const JsonValue& value, ArpOptions& option
     read_options(problems, value, arp_keys, options);
 }
 
+void read_mtu(JsonProblems& problems, const JsonValue& value, MtuOptions& options) {
+    read_section(problems, value, mtu_keys, options);
+}
+
 void read_icmp_changes(JsonProblems& problems, const JsonValue& value, IcmpOptions& options) {
-    if (value.is(JsonType::boolean)) {
-        options.enabled = value.boolean();
-    } else if (expect(problems, value, JsonType::object, switch_or_changes)) {
-        read_icmp(problems, value, options);
-    }
+    read_changes(problems, value, options, read_icmp);
+}
+
+void read_mtu_changes(JsonProblems& problems, const JsonValue& value, MtuOptions& options) {
+    read_changes(problems, value, options, read_mtu);
 }
 
 void read_tcp_changes(JsonProblems& problems, const JsonValue& value, TcpOptions& options) {

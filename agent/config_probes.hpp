@@ -16,9 +16,13 @@ void read_tcp(JsonProblems& problems, const JsonValue& value, TcpOptions& option
 
 void read_arp(JsonProblems& problems, const JsonValue& value, ArpOptions& options);
 
+void read_mtu(JsonProblems& problems, const JsonValue& value, MtuOptions& options);
+
 // What a peer says of a kind: true, false or an object of changes. `options` are the defaults.
 
 void read_icmp_changes(JsonProblems& problems, const JsonValue& value, IcmpOptions& options);
+
+void read_mtu_changes(JsonProblems& problems, const JsonValue& value, MtuOptions& options);
 
 /// False takes the ports away, and so does an empty list of them. All else that asks for probes
 /// without a port, here or in the defaults, is an error.

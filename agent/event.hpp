@@ -21,6 +21,7 @@
 #include "probes/icmp_packet.hpp"
 #include "probes/neighbour_packet.hpp"
 #include "probes/neighbour_request.hpp"
+#include "probes/path_mtu_request.hpp"
 #include "probes/tcp_request.hpp"
 #include "probes/tcp_result.hpp"
 
@@ -113,6 +114,49 @@ struct GatewayPortFailed {
     std::string reason;
 };
 
+/// What became of a packet of path MTU probing: each ends in exactly one of these three.
+struct MtuPacketSent {
+    MtuOrder order;
+};
+
+struct MtuPacketNotSent {
+    MtuOrder order;
+};
+
+/// The MTU of the device that it would have left by.
+struct MtuPacketTooBig {
+    MtuOrder order;
+    std::uint32_t mtu = 0;
+};
+
+struct MtuReplied {
+    IpAddress from;
+    EchoReply reply;
+    std::uint32_t bytes = 0;     ///< of the whole IP packet
+    std::uint32_t fragment = 0;  ///< the largest it came in, as an IP packet; 0: it came whole
+};
+
+struct MtuEchoFailed {
+    IpAddress reporter;
+    EchoError error;
+};
+
+struct MtuDatagramFailed {
+    IpAddress reporter;
+    IpAddress destination;
+    std::uint16_t port = 0;
+    FailureReason reason = FailureReason::timeout;
+    std::uint32_t mtu = 0;  ///< of too_big
+};
+
+struct MtuOverflowed {};
+
+/// The routes lead to this peer by this device; any: nowhere.
+struct EgressFound {
+    std::uint32_t peer = 0;
+    IfIndex device = IfIndex::any;
+};
+
 /// What an earlier run has left in the run-time file.
 struct GuestsRestored {
     std::vector<GuestAddressRecord> records;
@@ -157,6 +201,13 @@ struct ConfigLoaded {
 
 struct ConfigRejected {};
 
+/// Which device would a packet to this peer leave by? Answered by EgressFound.
+struct EgressLookup {
+    std::uint32_t peer = 0;
+    IpAddress destination;
+    IpAddress source;  ///< unspecified: the kernel's choice
+};
+
 /// Everything the agent wants done now. The shell performs and clears it; the vectors keep their
 /// memory from turn to turn.
 struct Actions {
@@ -168,6 +219,8 @@ struct Actions {
     ListenedPorts::Changes gateway_ports;  ///< likewise
     std::optional<GuestLookup> guest_lookup;
     std::optional<std::vector<GuestAddressRecord>> guest_records;  ///< for the run-time file
+    std::array<std::vector<MtuRequest>, 2> mtu_requests;           ///< by Family
+    std::vector<EgressLookup> egress_lookups;
     std::vector<DumpRequest> dumps;
     std::vector<LookupRequest> lookups;
     std::vector<DeviceLookup> device_lookups;
@@ -184,6 +237,10 @@ struct Actions {
         gateway_ports = {};
         guest_lookup.reset();
         guest_records.reset();
+        for (auto& requests : mtu_requests) {
+            requests.clear();
+        }
+        egress_lookups.clear();
         dumps.clear();
         lookups.clear();
         device_lookups.clear();

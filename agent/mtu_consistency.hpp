@@ -2,51 +2,14 @@
 // packet is lost. Pure; says what is, not how bad it is for whom.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
-#include <string_view>
 #include <vector>
 
 #include "common/link.hpp"
+#include "common/path_mtu.hpp"
 
 namespace reachd {
-
-/// Why two devices do not fit.
-enum class MtuConflict : std::uint8_t {
-    port_above_uplink,       ///< a guest's port sends what the bridge's way out drops silently
-    port_above_bridge,       ///< a port sends what the bridge device itself does not take
-    veth_ends,               ///< the larger end sends what the smaller one drops
-    overlay_above_underlay,  ///< an encapsulated frame does not fit the device below
-    port_below_uplink,       ///< a smaller guest on a larger network: it cannot take what may come
-};
-inline constexpr std::size_t mtu_conflict_count = 5;
-
-constexpr std::string_view to_text(MtuConflict conflict) {
-    constexpr std::array<std::string_view, mtu_conflict_count> names{"port_above_uplink",
-                                                                     "port_above_bridge",
-                                                                     "veth_ends",
-                                                                     "overlay_above_underlay",
-                                                                     "port_below_uplink"};
-    return names[static_cast<std::size_t>(conflict)];
-}
-
-/// Whether traffic is lost by it; else it only may be.
-constexpr bool loses_traffic(MtuConflict conflict) {
-    return conflict != MtuConflict::port_below_uplink;
-}
-
-struct MtuInconsistency {
-    MtuConflict conflict = MtuConflict::veth_ends;
-    IfIndex bridge = IfIndex::any;  ///< any: of none
-    IfIndex larger = IfIndex::any;
-    IfIndex smaller = IfIndex::any;
-    std::uint32_t larger_bytes = 0;
-    std::uint32_t smaller_bytes = 0;  ///< what fits, encapsulation subtracted
-    std::uint32_t devices = 1;        ///< as large as `larger`, or larger than fits
-
-    friend bool operator==(const MtuInconsistency&, const MtuInconsistency&) = default;
-};
 
 /// What a VXLAN header costs on an IPv4 underlay: outer IP, UDP, VXLAN and inner Ethernet (RFC
 /// 7348, section 5). IPv6 takes 20 bytes more, but rtnetlink's word on the family is not kept.

@@ -1,5 +1,6 @@
 #include "agent/path_mtu_watch.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace reachd {
@@ -16,97 +17,175 @@ double place_of(std::uint64_t number) {
 
 PathMtuWatch::PathMtuWatch(std::uint32_t bytes_per_second, MonoTime start)
     : prober_(bytes_per_second, start),
-      lookups_(start) {}
+      next_sweep_(mono_never) {}
 
-void PathMtuWatch::want(std::uint32_t peer,
-                        const PathMtuWish& wish,
-                        const Topology& topology,
-                        MonoTime now) {
-    if (const auto known = by_peer_.find(peer); known != by_peer_.end()) {
-        if (sessions_[known->second].wish == wish) {
-            return;
-        }
-        forget(peer);
+PathMtuWatch::Entry& PathMtuWatch::entry(std::uint32_t peer) {
+    if (peer >= entries_.size()) {
+        entries_.resize(peer + 1);
     }
-    const PathMtuOptions options{wish.destination.family(), wish.interval, wish.timeout};
-    const std::uint32_t id = prober_.open(options, place_of(opened_++), now);
-    if (id >= sessions_.size()) {
-        sessions_.resize(id + 1);
+    return entries_[peer];
+}
+
+const PathMtuWatch::Entry* PathMtuWatch::find(std::uint32_t peer) const {
+    return peer < entries_.size() && entries_[peer].session != none ? &entries_[peer] : nullptr;
+}
+
+/// Few differ, however many peers there are.
+std::uint32_t PathMtuWatch::keep(const MtuOptions& options) {
+    const auto known = std::find(options_.begin(), options_.end(), options);
+    if (known == options_.end()) {
+        options_.push_back(options);
+        return static_cast<std::uint32_t>(options_.size() - 1);
     }
-    sessions_[id] = {peer, wish, {}};
-    by_peer_[peer] = id;
-    ++ways_[{}].second;
-    if (wish.device != IfIndex::any) {
-        set_way(id, {wish.device, wish.port}, topology, now);
-    } else {
-        lookups_.schedule(id, now);
+    return static_cast<std::uint32_t>(known - options_.begin());
+}
+
+PathMtuOptions PathMtuWatch::session_options(const Entry& entry) const {
+    const MtuOptions& options = options_[entry.options];
+    return {entry.aim->family, options.interval, options.timeout};
+}
+
+// ---- Who and where
+
+void PathMtuWatch::want(std::uint32_t peer, const MtuOptions& options, MonoTime now) {
+    Entry& wanted = entry(peer);
+    const std::uint32_t place = options.enabled ? keep(options) : none;
+    if (wanted.options == place) {
+        return;
+    }
+    wanted.options = place;
+    if (place == none) {
+        close(wanted);
+        return;
+    }
+    if (wanted.session != none) {
+        prober_.set_options(wanted.session, session_options(wanted));
+    }
+    apply(peer, now);
+    if (!wanted.has_way && needs_lookup(wanted)) {
+        doubt_ways(now);
+    }
+}
+
+void PathMtuWatch::aim(std::uint32_t peer,
+                       const std::optional<MtuAim>& aim,
+                       bool anew,
+                       const Topology& topology,
+                       MonoTime now) {
+    Entry& aimed = entry(peer);
+    if (aimed.aim == aim && !anew) {
+        return;
+    }
+    if (anew) {
+        close(aimed);
+    }
+    drop_way(aimed);
+    aimed.aim = aim;
+    if (aim && aim->device != IfIndex::any) {
+        return set_way(peer, aim->device, topology, now);
+    }
+    apply(peer, now);
+    if (needs_lookup(aimed)) {
+        doubt_ways(now);
     }
 }
 
 void PathMtuWatch::forget(std::uint32_t peer) {
-    const auto known = by_peer_.find(peer);
-    if (known == by_peer_.end()) {
-        return;
+    if (peer < entries_.size()) {
+        close(entries_[peer]);
+        drop_way(entries_[peer]);
+        entries_[peer] = {};
     }
-    const std::uint32_t id = known->second;
-    lookups_.cancel(id);
-    prober_.close(id);
-    if (const auto way = ways_.find(sessions_[id].way); --way->second.second == 0) {
-        ways_.erase(way);
+}
+
+void PathMtuWatch::close(Entry& entry) {
+    if (entry.session != none) {
+        prober_.close(entry.session);
+        entry.session = none;
     }
-    sessions_[id] = {};
-    by_peer_.erase(known);
 }
 
 // ---- The way out
 
-void PathMtuWatch::on_egress(const EgressFound& found, const Topology& topology, MonoTime now) {
-    if (prober_.is_open(found.session) && prober_.generation(found.session) == found.generation) {
-        set_way(found.session, {found.device, IfIndex::any}, topology, now);
+bool PathMtuWatch::needs_lookup(const Entry& entry) const {
+    return entry.options != none && entry.aim && entry.aim->device == IfIndex::any;
+}
+
+void PathMtuWatch::on_egress(std::uint32_t peer,
+                             IfIndex device,
+                             const Topology& topology,
+                             MonoTime now) {
+    const Entry& known = entry(peer);
+    if (needs_lookup(known) && !(known.has_way && known.egress == device)) {
+        set_way(peer, device, topology, now);
     }
 }
 
-void PathMtuWatch::set_way(std::uint32_t id,
-                           const MtuWay& way,
+void PathMtuWatch::set_way(std::uint32_t peer,
+                           IfIndex egress,
                            const Topology& topology,
                            MonoTime now) {
-    Session& session = sessions_[id];
-    auto& use = ways_[way];
-    if (use.second++ == 0) {
-        use.first = mtu_of(way, topology);
+    Entry& known = entries_[peer];
+    const MtuWay way{egress, known.aim->port};
+    Way& use = ways_[way];
+    if (use.users++ == 0) {
+        use.mtu = mtu_of(way, topology);
     }
-    if (const auto before = ways_.find(session.way); --before->second.second == 0) {
-        ways_.erase(before);
-    }
-    session.way = way;
-    apply(id, ways_.at(way).first, now);
+    drop_way(known);
+    known.egress = egress;
+    known.has_way = true;
+    apply(peer, now);
 }
 
-void PathMtuWatch::apply(std::uint32_t id, const WayMtu& mtu, MonoTime now) {
-    const std::uint32_t wished = sessions_[id].wish.expected;
-    const std::uint32_t expected = wished != 0 ? wished : mtu.expected;
-    prober_.set_facts(id, {expected, mtu.smallest, mtu.device}, now);
+void PathMtuWatch::drop_way(Entry& entry) {
+    if (!entry.has_way) {
+        return;
+    }
+    const auto way = ways_.find({entry.egress, entry.aim->port});
+    if (--way->second.users == 0) {
+        ways_.erase(way);
+    }
+    entry.has_way = false;
+}
+
+/// Without a way out nothing is expected.
+PathMtuFacts PathMtuWatch::facts_of(const Entry& entry) const {
+    if (!entry.has_way || entry.egress == IfIndex::any) {
+        return {};
+    }
+    const WayMtu& mtu = ways_.at({entry.egress, entry.aim->port}).mtu;
+    const std::uint32_t wished = options_[entry.options].expected_bytes;
+    return {wished != 0 ? wished : mtu.expected, mtu.smallest, mtu.device};
+}
+
+/// Where nothing is expected there is nothing to ask; counters wait for what may be expected later.
+void PathMtuWatch::apply(std::uint32_t peer, MonoTime now) {
+    Entry& known = entries_[peer];
+    if (known.options == none) {
+        return;
+    }
+    const PathMtuFacts facts = facts_of(known);
+    if (known.session == none && facts.expected == 0) {
+        return;
+    }
+    if (known.session == none) {
+        known.session = prober_.open(session_options(known), place_of(opened_++), now);
+        peer_of_.resize(std::max<std::size_t>(peer_of_.size(), known.session + 1));
+        peer_of_[known.session] = peer;
+    }
+    prober_.set_facts(known.session, facts, now);
 }
 
 void PathMtuWatch::follow_links(const Topology& topology, MonoTime now) {
     bool changed = false;
     for (auto& [way, use] : ways_) {
         const WayMtu mtu = mtu_of(way, topology);
-        changed = changed || mtu != use.first;
-        use.first = mtu;
+        changed = changed || mtu != use.mtu;
+        use.mtu = mtu;
     }
-    if (!changed) {
-        return;
-    }
-    for (const auto& [peer, id] : by_peer_) {
-        apply(id, ways_.at(sessions_[id].way).first, now);
-    }
-}
-
-void PathMtuWatch::doubt_ways(MonoTime now) {
-    for (const auto& [peer, id] : by_peer_) {
-        if (sessions_[id].wish.device == IfIndex::any) {
-            lookups_.schedule(id, now);
+    for (std::uint32_t peer = 0; changed && peer < entries_.size(); ++peer) {
+        if (entries_[peer].has_way) {
+            apply(peer, now);
         }
     }
 }
@@ -114,42 +193,54 @@ void PathMtuWatch::doubt_ways(MonoTime now) {
 // ---- Turns
 
 void PathMtuWatch::poll(MonoTime now,
-                        std::vector<EgressLookup>& lookups,
+                        std::vector<std::uint32_t>& lookups,
                         std::vector<MtuOrder>& orders) {
-    std::size_t asked = 0;
-    for (const std::uint32_t id : lookups_.take_due(now)) {
-        if (asked++ >= lookups_per_turn) {
-            lookups_.schedule(id, now);  // in the next turn
-            continue;
+    if (now >= next_sweep_) {
+        next_lookup_ = 0;
+        next_turn_ = now;
+        next_sweep_ = now + lookup_interval;
+        sweep_not_before_ = now + sweep_pause;
+    }
+    if (next_lookup_ != none && now >= next_turn_) {
+        std::size_t asked = 0;
+        for (; next_lookup_ < entries_.size() && asked < lookups_per_turn; ++next_lookup_) {
+            if (needs_lookup(entries_[next_lookup_])) {
+                lookups.push_back(next_lookup_);
+                ++asked;
+            }
         }
-        const PathMtuWish& wish = sessions_[id].wish;
-        lookups.push_back({id, prober_.generation(id), wish.destination, wish.source});
-        lookups_.schedule(id, now + lookup_interval);
+        next_lookup_ = next_lookup_ < entries_.size() ? next_lookup_ : none;
+        next_turn_ = now + lookup_pause;
     }
     prober_.poll(now, orders);
 }
 
 MonoTime PathMtuWatch::next_deadline() const {
-    return std::min(lookups_.next_deadline(), prober_.next_deadline());
+    const MonoTime lookup = next_lookup_ != none ? next_turn_ : next_sweep_;
+    return std::min(lookup, prober_.next_deadline());
 }
 
 // ---- Answers
 
 std::optional<PathMtu> PathMtuWatch::result(std::uint32_t peer) const {
-    const auto known = by_peer_.find(peer);
-    return known == by_peer_.end() ? std::nullopt : std::optional(prober_.result(known->second));
+    const Entry* known = find(peer);
+    if (known == nullptr) {
+        return std::nullopt;
+    }
+    const PathMtu result = prober_.result(known->session);
+    return result.expected == 0 ? std::nullopt : std::optional(result);
 }
 
 const PathMtuProber::Counts* PathMtuWatch::counts(std::uint32_t peer) const {
-    const auto known = by_peer_.find(peer);
-    return known == by_peer_.end() ? nullptr : &prober_.counts(known->second);
+    const Entry* known = find(peer);
+    return known == nullptr ? nullptr : &prober_.counts(known->session);
 }
 
 std::vector<std::uint32_t> PathMtuWatch::take_changed() {
     std::vector<std::uint32_t> peers = prober_.take_changed();
     std::erase_if(peers, [this](std::uint32_t id) { return !prober_.is_open(id); });
     for (std::uint32_t& id : peers) {
-        id = sessions_[id].peer;
+        id = peer_of_[id];
     }
     return peers;
 }

@@ -1,82 +1,81 @@
 // Whose path MTU is measured, what is expected there, and by which device: joins the prober with
-// the host's own links, and asks the routing which way out each peer has. Composed into the Agent,
-// which knows the peers' names and sends what this wants sent.
+// the host's own links, and has the routing asked which way out each peer has. Composed into the
+// Agent, which knows the peers' names and addresses and sends what this wants sent.
+//
+// A peer costs some bytes here; only one that expects a size has a session of the prober.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <utility>
 #include <vector>
 
+#include "agent/config.hpp"
 #include "agent/mtu_way.hpp"
 #include "agent/topology.hpp"
 #include "common/address.hpp"
 #include "common/path_mtu.hpp"
 #include "common/time.hpp"
 #include "probes/path_mtu_prober.hpp"
-#include "probes/timer_wheel.hpp"
 
 namespace reachd {
 
-/// Asks the kernel's routing which device a packet would leave by (RTM_GETROUTE).
-struct EgressLookup {
-    std::uint32_t session = 0;
-    std::uint32_t generation = 0;
-    IpAddress destination;
-    IpAddress source;  ///< unspecified: the kernel's choice
-};
-
-/// Its answer.
-struct EgressFound {
-    std::uint32_t session = 0;
-    std::uint32_t generation = 0;
-    IfIndex device = IfIndex::any;  ///< any: no route
-};
-
-/// What is wanted of one peer.
-struct PathMtuWish {
-    IpAddress destination;
-    IpAddress source;               ///< unspecified: the kernel's choice
+/// Where a peer's packets go, as far as that is fixed.
+struct MtuAim {
+    Family family = Family::ipv4;
     IfIndex device = IfIndex::any;  ///< any: the routes decide
     IfIndex port = IfIndex::any;    ///< of the bridge, of a guest
-    std::uint32_t expected = 0;     ///< bytes; 0: what the way out allows
-    Duration interval = std::chrono::seconds(60);
-    Duration timeout = std::chrono::milliseconds(500);
 
-    friend bool operator==(const PathMtuWish&, const PathMtuWish&) = default;
+    friend bool operator==(const MtuAim&, const MtuAim&) = default;
 };
 
 class PathMtuWatch {
   public:
-    /// A peer's way out is looked up again after this, and soon when routes have changed.
+    /// Everybody's way out is looked up again after this, and soon when routes have changed.
     static constexpr Duration lookup_interval = std::chrono::minutes(5);
-    /// So many a turn: some microseconds each.
-    static constexpr std::size_t lookups_per_turn = 64;
+    /// So many each 10 ms: some microseconds each.
+    static constexpr std::size_t lookups_per_turn = 32;
+    static constexpr Duration lookup_pause = std::chrono::milliseconds(10);
+    /// Links and routes of a host with many containers change all the time.
+    static constexpr Duration sweep_pause = std::chrono::seconds(5);
 
     PathMtuWatch(std::uint32_t bytes_per_second, MonoTime start);
 
-    /// From now on, or with other wishes; nothing changes where they are the same.
-    void want(std::uint32_t peer, const PathMtuWish& wish, const Topology& topology, MonoTime now);
+    // --- Peers, by the agent's small numbers
+
+    /// From now on, or with other options; counters stay where only times differ.
+    void want(std::uint32_t peer, const MtuOptions& options, MonoTime now);
+    /// Nothing: it cannot be asked now. `anew`: the destination is another, and counters begin
+    /// anew.
+    void aim(std::uint32_t peer,
+             const std::optional<MtuAim>& aim,
+             bool anew,
+             const Topology& topology,
+             MonoTime now);
     void forget(std::uint32_t peer);
 
-    bool is_wanted(std::uint32_t peer) const { return by_peer_.contains(peer); }
-
-    void on_egress(const EgressFound& found, const Topology& topology, MonoTime now);
+    /// The routes lead to this peer by this device; any: nowhere.
+    void on_egress(std::uint32_t peer, IfIndex device, const Topology& topology, MonoTime now);
 
     /// When links have changed: sizes may have too, and are probed at once where they have.
     void follow_links(const Topology& topology, MonoTime now);
-    /// When routes have changed: everybody's way out is looked up again.
-    void doubt_ways(MonoTime now);
 
-    void poll(MonoTime now, std::vector<EgressLookup>& lookups, std::vector<MtuOrder>& orders);
+    /// When routes have changed: everybody's way out is looked up again.
+    void doubt_ways(MonoTime now) {
+        next_sweep_ = std::min(next_sweep_, std::max(now, sweep_not_before_));
+    }
+
+    void set_bytes_per_second(std::uint32_t limit) { prober_.set_bytes_per_second(limit); }
+
+    /// `lookups`: peers whose way out is to be asked of the routing.
+    void poll(MonoTime now, std::vector<std::uint32_t>& lookups, std::vector<MtuOrder>& orders);
     MonoTime next_deadline() const;
 
-    std::uint32_t peer_of(std::uint32_t session) const { return sessions_[session].peer; }
+    std::uint32_t peer_of(std::uint32_t session) const { return peer_of_[session]; }
 
-    /// Nothing: it is not wanted. Undetermined with `expected` 0: nothing to expect, or not known.
+    /// Nothing: nothing is expected of it, or it is not known what.
     std::optional<PathMtu> result(std::uint32_t peer) const;
-    /// Null: it is not wanted.
+    /// Null likewise.
     const PathMtuProber::Counts* counts(std::uint32_t peer) const;
 
     /// Peers whose result may have changed since the last call.
@@ -87,21 +86,42 @@ class PathMtuWatch {
     const PathMtuProber& prober() const { return prober_; }
 
   private:
-    struct Session {
-        std::uint32_t peer = 0;
-        PathMtuWish wish;
-        MtuWay way;
+    static constexpr std::uint32_t none = 0xffffffffU;
+
+    struct Entry {
+        std::uint32_t session = none;
+        std::uint32_t options = none;  ///< place in options_; none: not wanted
+        std::optional<MtuAim> aim;
+        IfIndex egress = IfIndex::any;
+        bool has_way = false;
     };
 
-    void set_way(std::uint32_t session, const MtuWay& way, const Topology& topology, MonoTime now);
-    void apply(std::uint32_t session, const WayMtu& mtu, MonoTime now);
+    Entry& entry(std::uint32_t peer);
+    const Entry* find(std::uint32_t peer) const;
+    std::uint32_t keep(const MtuOptions& options);
+    PathMtuOptions session_options(const Entry& entry) const;
+    bool needs_lookup(const Entry& entry) const;
+    void set_way(std::uint32_t peer, IfIndex egress, const Topology& topology, MonoTime now);
+    void drop_way(Entry& entry);
+    PathMtuFacts facts_of(const Entry& entry) const;
+    void apply(std::uint32_t peer, MonoTime now);
+    void close(Entry& entry);
+
+    struct Way {
+        WayMtu mtu;
+        std::uint32_t users = 0;
+    };
 
     PathMtuProber prober_;
-    std::vector<Session> sessions_;  ///< by session of the prober
-    std::map<std::uint32_t, std::uint32_t> by_peer_;
+    std::vector<Entry> entries_;          ///< by peer
+    std::vector<std::uint32_t> peer_of_;  ///< by session
+    std::vector<MtuOptions> options_;     ///< that peers share; as many as the configuration has
     /// What each way that is in use allows, so that a change of a link concerns only those on it.
-    std::map<MtuWay, std::pair<WayMtu, std::uint32_t>> ways_;  ///< with how many use it
-    TimerWheel lookups_;                                       ///< by session
+    std::map<MtuWay, Way> ways_;
+    std::uint32_t next_lookup_ = none;  ///< the next peer of a sweep that is under way
+    MonoTime next_turn_{};              ///< of the sweep
+    MonoTime next_sweep_;
+    MonoTime sweep_not_before_{};
     std::uint64_t opened_ = 0;
 };
 

@@ -1,5 +1,5 @@
-// The words of path MTU probing that every layer shares. Sizes are those of whole IP packets,
-// header included, in bytes.
+// The words of path MTU probing, and of MTUs that do not fit, that every layer shares. Sizes are
+// those of whole IP packets, header included, in bytes.
 #pragma once
 
 #include <array>
@@ -77,6 +77,43 @@ constexpr std::string_view to_text(MtuPacketResult result) {
         "answered", "lost", "too_big", "not_sent"};
     return names[static_cast<std::size_t>(result)];
 }
+
+/// Why two devices do not fit.
+enum class MtuConflict : std::uint8_t {
+    port_above_uplink,       ///< a guest's port sends what the bridge's way out drops silently
+    port_above_bridge,       ///< a port sends what the bridge device itself does not take
+    veth_ends,               ///< the larger end sends what the smaller one drops
+    overlay_above_underlay,  ///< an encapsulated frame does not fit the device below
+    port_below_uplink,       ///< a smaller guest on a larger network: it cannot take what may come
+};
+inline constexpr std::size_t mtu_conflict_count = 5;
+
+constexpr std::string_view to_text(MtuConflict conflict) {
+    constexpr std::array<std::string_view, mtu_conflict_count> names{"port_above_uplink",
+                                                                     "port_above_bridge",
+                                                                     "veth_ends",
+                                                                     "overlay_above_underlay",
+                                                                     "port_below_uplink"};
+    return names[static_cast<std::size_t>(conflict)];
+}
+
+/// Whether traffic is lost by it; else it only may be.
+constexpr bool loses_traffic(MtuConflict conflict) {
+    return conflict != MtuConflict::port_below_uplink;
+}
+
+/// Two devices of this host whose MTUs do not fit together.
+struct MtuInconsistency {
+    MtuConflict conflict = MtuConflict::veth_ends;
+    IfIndex bridge = IfIndex::any;  ///< any: of none
+    IfIndex larger = IfIndex::any;
+    IfIndex smaller = IfIndex::any;
+    std::uint32_t larger_bytes = 0;
+    std::uint32_t smaller_bytes = 0;  ///< what fits, encapsulation subtracted
+    std::uint32_t devices = 1;        ///< as large as `larger`, or larger than fits
+
+    friend bool operator==(const MtuInconsistency&, const MtuInconsistency&) = default;
+};
 
 /// The smallest MTU a link may have: RFC 791, section 3.2; RFC 8200, section 5.
 constexpr std::uint32_t minimum_mtu(Family family) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "common/link.hpp"
+#include "common/path_mtu.hpp"
 #include "common/probe.hpp"
 #include "common/time.hpp"
 
@@ -109,6 +110,13 @@ struct HostRttSnapshot {
     ProbeKind probe = ProbeKind::icmp;
     PeerKind kind = PeerKind::host;
     HistogramSnapshot rtt;
+};
+
+/// The path MTU of a peer of which a size is expected.
+struct PathMtuSnapshot {
+    std::uint32_t peer = 0;  ///< place in Snapshot::peers
+    PathMtu mtu;
+    std::array<std::uint64_t, mtu_packet_result_count> packets{};  ///< by MtuPacketResult
 };
 
 struct NamedCount {
@@ -254,6 +262,9 @@ struct Snapshot {
     /// all probes of a snapshot. rtt_buckets holds (edges + 1) counts a probe, not cumulative.
     std::shared_ptr<const std::vector<double>> rtt_edges;
     std::vector<std::uint64_t> rtt_buckets;
+
+    std::vector<PathMtuSnapshot> path_mtus;             ///< by ascending peer
+    std::vector<MtuInconsistency> mtu_inconsistencies;  ///< by ascending bridge and larger device
 
     std::vector<HostRttSnapshot> host_rtt;
     HistogramSnapshot probe_delay;

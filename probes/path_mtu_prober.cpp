@@ -333,9 +333,16 @@ std::optional<ProbeToken> PathMtuProber::find_datagram(std::uint16_t port) const
     return ProbeToken{flights_[slot].session, flights_[slot].sequence};
 }
 
-void PathMtuProber::on_answer(ProbeToken token, std::uint32_t fragment, MonoTime now) {
+void PathMtuProber::on_answer(ProbeToken token,
+                              std::uint32_t bytes,
+                              std::uint32_t fragment,
+                              MonoTime now) {
     Flight* flight = find_flight(token);
     if (flight == nullptr || !flight->out) {
+        return;
+    }
+    const bool is_datagram = flight->packet.form == MtuForm::datagram;
+    if (bytes != (is_datagram ? 0 : flight->packet.bytes)) {
         return;
     }
     const MtuPacket packet = flight->packet;

@@ -77,15 +77,19 @@ class PathMtuProber {
     /// The device's MTU is `mtu`.
     void on_too_big_for_device(const MtuOrder& order, std::uint32_t mtu, MonoTime now);
 
-    /// An answer that has proved to be ours. `fragment`: the largest fragment it came in, as an IP
-    /// packet; 0: whole.
-    void on_answer(ProbeToken token, std::uint32_t fragment, MonoTime now);
+    /// An answer that has proved to be ours. `bytes`: of the whole IP packet; one of another size
+    /// than the question is none. 0: to a datagram. `fragment`: the largest fragment it came in, as
+    /// an IP packet; 0: whole.
+    void on_answer(ProbeToken token, std::uint32_t bytes, std::uint32_t fragment, MonoTime now);
     /// False: it cannot be true.
     [[nodiscard]] bool on_too_big(ProbeToken token,
                                   const IpAddress& reporter,
                                   std::uint32_t mtu,
                                   MonoTime now);
     void on_receive_overflow(MonoTime now);
+
+    /// Packets that are out.
+    std::size_t in_flight() const { return flights_.size() - free_flights_.size(); }
 
     /// The packet in flight whose sequence number has these low 16 bits: for ICMP errors that quote
     /// no more than a header. Whom it went to must be compared yet.

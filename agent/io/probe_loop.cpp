@@ -45,6 +45,7 @@ void ProbeLoop::open(EchoIdentifiers identifiers) {
             continue;
         }
         echo_sockets_.push_back(std::move(*opened));
+        open_mtu_sockets(family, identifiers);
         const IcmpSocket& socket = *echo_sockets_.back();
         agent_.handle(EchoSocketOpened{family, socket.identifiers()}, now());
     }
@@ -68,8 +69,27 @@ void ProbeLoop::open(EchoIdentifiers identifiers) {
     for (const auto& socket : echo_sockets_) {
         wait_for(*socket);
     }
+    for (const auto& sockets : mtu_sockets_) {
+        wait_for(*sockets);
+    }
     wait_for(connector_);
     wait_for(neighbours_);
+}
+
+/// Their identifier is the first that no echo request of the others has.
+void ProbeLoop::open_mtu_sockets(Family family, EchoIdentifiers identifiers) {
+    const auto identifier = static_cast<std::uint16_t>(identifiers.first + identifiers.count);
+    auto opened = PathMtuSockets::open(context_, family, identifier);
+    if (opened) {
+        mtu_sockets_.push_back(std::move(*opened));
+        return;
+    }
+    hooks_.log({LogLevel::warning,
+                fmt::format("no path MTU probes by {}: {}",
+                            family == Family::ipv4 ? "IPv4" : "IPv6",
+                            opened.error().message()),
+                {},
+                {}});
 }
 
 template <class Source>
@@ -87,6 +107,9 @@ void ProbeLoop::close() {
     timer_.cancel();
     for (const auto& socket : echo_sockets_) {
         socket->close();
+    }
+    for (const auto& sockets : mtu_sockets_) {
+        sockets->close();
     }
     connector_.close();
     neighbours_.close();
@@ -138,6 +161,11 @@ void ProbeLoop::drain_probes(const void* ready) {
     for (const auto& socket : echo_sockets_) {
         drain(*socket, ProbeKind::icmp);
     }
+    for (const auto& sockets : mtu_sockets_) {
+        if (sockets.get() == ready || agent_.awaits_mtu_answers()) {
+            static_cast<void>(sockets->drain(*this));  // what is more waits for its own turn
+        }
+    }
     drain(connector_, ProbeKind::tcp);
     drain(neighbours_, ProbeKind::arp);
 }
@@ -168,6 +196,28 @@ void ProbeLoop::perform_for_neighbours() {
     }
 }
 
+void ProbeLoop::perform_for_mtu() {
+    for (const EgressLookup& lookup : actions_.egress_lookups) {
+        if (const auto device = egress_finder_.find(lookup.destination, lookup.source)) {
+            agent_.handle(EgressFound{lookup.peer, *device}, now());
+        }
+    }
+    for (const Family family : {Family::ipv4, Family::ipv6}) {
+        const auto& requests = actions_.mtu_requests[static_cast<std::size_t>(family)];
+        const auto sockets = std::find_if(
+            mtu_sockets_.begin(), mtu_sockets_.end(), [family](const auto& candidate) {
+                return candidate->family() == family;
+            });
+        if (sockets != mtu_sockets_.end()) {
+            (*sockets)->send(requests, *this);
+            continue;
+        }
+        for (const MtuRequest& request : requests) {
+            on_mtu_not_sent(request.order);
+        }
+    }
+}
+
 void ProbeLoop::perform() {
     for (const auto& socket : echo_sockets_) {
         const auto& requests = actions_.echo_requests[static_cast<std::size_t>(socket->family())];
@@ -179,6 +229,7 @@ void ProbeLoop::perform() {
     }
     connector_.connect(actions_.tcp_requests, *this);
     perform_for_neighbours();
+    perform_for_mtu();
     for (const DumpRequest& request : actions_.dumps) {
         if (netlink_->request(request)) {
             agent_.handle(DumpRequestFailed{}, now());
@@ -291,6 +342,45 @@ void ProbeLoop::on_neighbour_flaw(IfIndex) {
 
 void ProbeLoop::on_neighbour_overflow(IfIndex port, PortUse use) {
     agent_.handle(NeighbourOverflowed{port, use}, read_);
+}
+
+void ProbeLoop::on_mtu_sent(const MtuOrder& order, const Instant& at) {
+    agent_.handle(MtuPacketSent{order}, at);
+}
+
+void ProbeLoop::on_mtu_not_sent(const MtuOrder& order) {
+    agent_.handle(MtuPacketNotSent{order}, now());
+}
+
+void ProbeLoop::on_mtu_too_big_for_device(const MtuOrder& order, std::uint32_t mtu) {
+    agent_.handle(MtuPacketTooBig{order, mtu}, now());
+}
+
+void ProbeLoop::on_mtu_reply(const IpAddress& from,
+                             const EchoReply& reply,
+                             std::uint32_t bytes,
+                             std::uint32_t fragment) {
+    agent_.handle(MtuReplied{from, reply, bytes, fragment}, read_);
+}
+
+void ProbeLoop::on_mtu_echo_error(const IpAddress& reporter, const EchoError& error) {
+    agent_.handle(MtuEchoFailed{reporter, error}, read_);
+}
+
+void ProbeLoop::on_mtu_datagram_error(const IpAddress& reporter,
+                                      const IpAddress& destination,
+                                      std::uint16_t port,
+                                      FailureReason reason,
+                                      std::uint32_t mtu) {
+    agent_.handle(MtuDatagramFailed{reporter, destination, port, reason, mtu}, read_);
+}
+
+void ProbeLoop::on_mtu_flaw(PacketFlaw flaw) {
+    agent_.handle(PacketRejected{flaw}, read_);
+}
+
+void ProbeLoop::on_mtu_overflow() {
+    agent_.handle(MtuOverflowed{}, read_);
 }
 
 void ProbeLoop::on_datagram(ByteView datagram) {

@@ -11,10 +11,12 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "agent/agent.hpp"
+#include "agent/io/egress_finder.hpp"
 #include "agent/io/netlink_socket.hpp"
 #include "common/io/system_clock.hpp"
 #include "probes/io/icmp_socket.hpp"
 #include "probes/io/neighbour_sockets.hpp"
+#include "probes/io/path_mtu_sockets.hpp"
 #include "probes/io/tcp_connector.hpp"
 
 namespace reachd {
@@ -32,6 +34,7 @@ struct ProbeLoopHooks {
 class ProbeLoop final : private EchoSink,
                         private TcpSink,
                         private NeighbourSink,
+                        private PathMtuSink,
                         private NetlinkSink {
   public:
     ProbeLoop(boost::asio::io_context& context, Agent& agent, ProbeLoopHooks hooks);
@@ -87,6 +90,22 @@ class ProbeLoop final : private EchoSink,
     void on_neighbour_flaw(IfIndex port) override;
     void on_neighbour_overflow(IfIndex port, PortUse use) override;
 
+    void on_mtu_sent(const MtuOrder& order, const Instant& at) override;
+    void on_mtu_not_sent(const MtuOrder& order) override;
+    void on_mtu_too_big_for_device(const MtuOrder& order, std::uint32_t mtu) override;
+    void on_mtu_reply(const IpAddress& from,
+                      const EchoReply& reply,
+                      std::uint32_t bytes,
+                      std::uint32_t fragment) override;
+    void on_mtu_echo_error(const IpAddress& reporter, const EchoError& error) override;
+    void on_mtu_datagram_error(const IpAddress& reporter,
+                               const IpAddress& destination,
+                               std::uint16_t port,
+                               FailureReason reason,
+                               std::uint32_t mtu) override;
+    void on_mtu_flaw(PacketFlaw flaw) override;
+    void on_mtu_overflow() override;
+
     void on_datagram(ByteView datagram) override;
     void on_overrun() override;
     void on_truncated() override;
@@ -97,7 +116,9 @@ class ProbeLoop final : private EchoSink,
     void drain_probes(const void* ready);
     void perform();
     void perform_for_neighbours();
+    void perform_for_mtu();
     void arm_timer();
+    void open_mtu_sockets(Family family, EchoIdentifiers identifiers);
     template <class Source>
     void wait_for(Source& source);
 
@@ -107,6 +128,8 @@ class ProbeLoop final : private EchoSink,
     boost::asio::steady_timer timer_;
     MonoTime armed_for_ = mono_never;
     std::vector<std::unique_ptr<IcmpSocket>> echo_sockets_;
+    std::vector<std::unique_ptr<PathMtuSockets>> mtu_sockets_;
+    EgressFinder egress_finder_;
     TcpConnector connector_;
     NeighbourSockets neighbours_;
     std::unique_ptr<NetlinkSocket> netlink_;

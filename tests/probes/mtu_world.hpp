@@ -124,7 +124,7 @@ class MtuWorld {
         }
         if (order.packet.form == MtuForm::datagram) {
             if (path.udp_answered && !is_lost(path)) {
-                later(path, [this, order] { prober.on_answer(order.token, 0, now); });
+                later(path, [this, order] { prober.on_answer(order.token, 0, 0, now); });
             }
             return;
         }
@@ -132,7 +132,9 @@ class MtuWorld {
         if ((fragment == 0 ? bytes : fragment) > path.reverse || is_lost(path)) {
             return;
         }
-        later(path, [this, order, fragment] { prober.on_answer(order.token, fragment, now); });
+        later(path, [this, order, fragment] {
+            prober.on_answer(order.token, order.packet.bytes, fragment, now);
+        });
     }
 
     std::multimap<MonoTime, std::function<void()>> arrivals;

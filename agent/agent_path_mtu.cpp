@@ -1,0 +1,239 @@
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "agent/agent.hpp"
+#include "agent/mtu_consistency.hpp"
+
+namespace reachd {
+namespace {
+
+/// systemd's MESSAGE_ID, never to be changed.
+constexpr std::string_view mtu_mismatch_message = "5d0c8b1f7a4e4e0c9a3d6f2b81c7e954";
+constexpr std::string_view mtu_as_expected_message = "c2a96e3fd5b84b7f8e1400d97b3a6c12";
+constexpr std::string_view mtu_conflict_message = "9e7b35a0d1624c58b6f0a2c4e8d31f76";
+
+/// Devices come and go as they like; their MTUs are compared at this pace.
+constexpr Duration conflicts_interval = std::chrono::seconds(1);
+
+/// Sets tokens of path MTU probing apart from those of the probe engine, under one key.
+constexpr std::uint32_t mtu_domain = 0x80000000U;
+
+bool same_bytes(const IpAddress& a, const IpAddress& b) {
+    return a.bytes().size() == b.bytes().size() &&
+           std::equal(a.bytes().begin(), a.bytes().end(), b.bytes().begin());
+}
+
+std::string direction_text(MtuDirection direction) {
+    switch (direction) {
+        case MtuDirection::none: return "";
+        case MtuDirection::forward: return ", towards the peer";
+        case MtuDirection::reverse: return ", on the way back";
+        case MtuDirection::both: return ", both ways";
+        case MtuDirection::unknown: return ", direction unknown";
+    }
+    return "";
+}
+
+}  // namespace
+
+// ---- Who, and which way
+
+void Agent::want_mtu(std::uint32_t id, const MtuOptions& options, const Instant& now) {
+    mtus_.want(id, options, now.mono);
+}
+
+void Agent::aim_mtu(std::uint32_t id, bool anew, const Instant& now) {
+    mtus_.aim(id, mtu_aim(peers_[id]), anew, netlink_.topology(), now.mono);
+}
+
+/// A guest on whose segment the host has no address cannot be asked by ICMP.
+std::optional<MtuAim> Agent::mtu_aim(const Peer& peer) const {
+    const bool is_guest = peer.identity->kind() == PeerKind::guest;
+    if (!peer.is_resolved() || (peer.extras && peer.extras->device_missing) ||
+        (is_guest && peer.target.device == IfIndex::any)) {
+        return std::nullopt;
+    }
+    MtuAim aim{peer.target.destination.family(), peer.target.device, IfIndex::any};
+    if (is_guest && peer.extras && peer.extras->neighbour) {
+        aim.port = peer.extras->neighbour->device;
+    }
+    return aim;
+}
+
+void Agent::follow_mtu_ways(const Instant& now) {
+    const std::uint64_t structure = netlink_.topology().structure_revision();
+    if (structure != mtu_structure_ && netlink_.synced()) {
+        mtu_structure_ = structure;
+        mtus_.follow_links(netlink_.topology(), now.mono);
+        mtus_.doubt_ways(now.mono);
+        next_mtu_conflicts_ = std::min(next_mtu_conflicts_, now.mono + conflicts_interval);
+    }
+    if (now.mono >= next_mtu_conflicts_) {
+        next_mtu_conflicts_ = mono_never;
+        find_mtu_conflicts(now);
+    }
+}
+
+/// What is new is told once.
+void Agent::find_mtu_conflicts(const Instant&) {
+    const Topology& topology = netlink_.topology();
+    const auto before = std::exchange(mtu_conflicts_, find_mtu_inconsistencies(topology.links()));
+    for (const MtuInconsistency& found : mtu_conflicts_) {
+        if (!loses_traffic(found.conflict) ||
+            std::find(before.begin(), before.end(), found) != before.end()) {
+            continue;
+        }
+        logs_.push_back({LogLevel::warning,
+                         fmt::format("MTUs do not fit ({}): {} has {}, {} takes {}",
+                                     to_text(found.conflict),
+                                     topology.name_of(found.larger),
+                                     found.larger_bytes,
+                                     topology.name_of(found.smaller),
+                                     found.smaller_bytes),
+                         mtu_conflict_message,
+                         {}});
+    }
+}
+
+// ---- Packets
+
+ProbeCookie Agent::mtu_cookie(ProbeToken token) const {
+    return {cookie_key_.tag(token, mtus_.prober().generation(token.session) | mtu_domain), token};
+}
+
+bool Agent::is_ours_of_mtu(const ProbeCookie& cookie) const {
+    return mtus_.prober().is_open(cookie.token.session) &&
+           mtu_cookie(cookie.token).tag == cookie.tag;
+}
+
+void Agent::order_mtu_packets(const Instant& now, Actions& actions) {
+    mtu_orders_.clear();
+    mtu_lookups_.clear();
+    mtus_.poll(now.mono, mtu_lookups_, mtu_orders_);
+    for (const std::uint32_t id : mtu_lookups_) {
+        const EchoTarget& target = peers_[id].target;
+        actions.egress_lookups.push_back({id, target.destination, target.source});
+    }
+    for (const MtuOrder& order : mtu_orders_) {
+        const EchoTarget& target = peers_[mtus_.peer_of(order.token.session)].target;
+        actions.mtu_requests[static_cast<std::size_t>(target.destination.family())].push_back(
+            {order, target, mtu_cookie(order.token)});
+    }
+    log_mtu_changes();
+}
+
+void Agent::handle(const MtuPacketSent& event, const Instant& now) {
+    mtus_.prober().on_sent(event.order, now.mono);
+}
+
+void Agent::handle(const MtuPacketNotSent& event, const Instant& now) {
+    mtus_.prober().on_not_sent(event.order, now.mono);
+}
+
+void Agent::handle(const MtuPacketTooBig& event, const Instant& now) {
+    mtus_.prober().on_too_big_for_device(event.order, event.mtu, now.mono);
+}
+
+void Agent::handle(const MtuReplied& event, const Instant& now) {
+    const ProbeCookie& cookie = event.reply.cookie;
+    if (!is_ours_of_mtu(cookie) ||
+        event.reply.sequence != static_cast<std::uint16_t>(cookie.token.sequence)) {
+        return ignore(Ignored::foreign);
+    }
+    if (event.from != peers_[mtus_.peer_of(cookie.token.session)].target.destination) {
+        return ignore(Ignored::wrong_source);
+    }
+    mtus_.prober().on_answer(cookie.token, event.bytes, event.fragment, now.mono);
+}
+
+/// A quote with the cookie proves itself; one of a bare header must match the destination of the
+/// packet in flight that has its sequence number.
+void Agent::handle(const MtuEchoFailed& event, const Instant& now) {
+    const EchoError& error = event.error;
+    const auto token =
+        error.cookie ? std::optional(error.cookie->token) : mtus_.prober().find(error.sequence);
+    if (!token || (error.cookie && !is_ours_of_mtu(*error.cookie)) ||
+        !same_bytes(peers_[mtus_.peer_of(token->session)].target.destination, error.destination)) {
+        return ignore(Ignored::foreign);
+    }
+    if (error.reason == FailureReason::too_big &&
+        !mtus_.prober().on_too_big(*token, event.reporter, error.mtu, now.mono)) {
+        ignore(Ignored::foreign);
+    }
+}
+
+/// That a port is closed only the peer itself can know.
+void Agent::handle(const MtuDatagramFailed& event, const Instant& now) {
+    const auto token = mtus_.prober().find_datagram(event.port);
+    if (!token ||
+        !same_bytes(peers_[mtus_.peer_of(token->session)].target.destination, event.destination)) {
+        return ignore(Ignored::foreign);
+    }
+    if (event.reason == FailureReason::port_unreachable) {
+        if (!same_bytes(event.reporter, event.destination)) {
+            return ignore(Ignored::wrong_source);
+        }
+        mtus_.prober().on_answer(*token, 0, 0, now.mono);
+    } else if (event.reason == FailureReason::too_big &&
+               !mtus_.prober().on_too_big(*token, event.reporter, event.mtu, now.mono)) {
+        ignore(Ignored::foreign);
+    }
+}
+
+void Agent::handle(const MtuOverflowed&, const Instant& now) {
+    mtus_.prober().on_receive_overflow(now.mono);
+}
+
+void Agent::handle(const EgressFound& event, const Instant& now) {
+    if (event.peer < peers_.places() && peers_[event.peer].identity) {
+        mtus_.on_egress(event.peer, event.device, netlink_.topology(), now.mono);
+    }
+}
+
+// ---- Results
+
+void Agent::log_mtu_changes() {
+    for (const std::uint32_t id : mtus_.take_changed()) {
+        const PeerIdentity& identity = *peers_[id].identity;
+        const PathMtu mtu = mtus_.result(id).value_or(PathMtu{});
+        const auto told = mtu_told_.find(id);
+        const bool was_ill = told != mtu_told_.end();
+        if (is_mismatch(mtu.verdict)) {
+            if (was_ill && told->second == mtu) {
+                continue;
+            }
+            mtu_told_[id] = mtu;
+            logs_.push_back(
+                {LogLevel::warning,
+                 fmt::format("path MTU to {} ({}) is {}, {} expected: {}{}",
+                             identity.name(),
+                             identity.address(),
+                             mtu.bytes,
+                             mtu.expected,
+                             to_text(mtu.verdict),
+                             direction_text(mtu.direction)),
+                 mtu_mismatch_message,
+                 {{"REACHD_PEER", identity.name()}, {"REACHD_ADDRESS", identity.address()}}});
+        } else if (was_ill && mtu.verdict == MtuVerdict::ok) {
+            mtu_told_.erase(told);
+            logs_.push_back(
+                {LogLevel::notice,
+                 fmt::format("path MTU to {} ({}) is {} again, as expected",
+                             identity.name(),
+                             identity.address(),
+                             mtu.bytes),
+                 mtu_as_expected_message,
+                 {{"REACHD_PEER", identity.name()}, {"REACHD_ADDRESS", identity.address()}}});
+        }
+    }
+}
+
+void Agent::snapshot_mtu(std::uint32_t id, std::uint32_t place, Snapshot& snapshot) const {
+    if (const auto mtu = mtus_.result(id)) {
+        snapshot.path_mtus.push_back({place, *mtu, *mtus_.counts(id)});
+    }
+}
+
+}  // namespace reachd
