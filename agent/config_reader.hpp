@@ -163,12 +163,4 @@ void later_switch(JsonProblems& problems, const JsonValue& value, Section& secti
     }
 }
 
-/// A number whose default asks for nothing that would not be so anyhow.
-template <class Section, std::int64_t default_value>
-void later_limit(JsonProblems& problems, const JsonValue& value, Section& /*section*/) {
-    if (!value.is(JsonType::integer) || value.integer() != default_value) {
-        problems.add_key(value, std::string(not_available));
-    }
-}
-
 }  // namespace reachd::config_reader

@@ -315,17 +315,12 @@ TEST_CASE("config: keys of later versions are refused by name") {
         {R"({"web": {"config_file": "web.yml"}})", "/web/config_file"},
         {R"({"web": {"config_file": false}})", "/web/config_file"},
         {R"({"web": {"probe": {"targets": ["10.0.0.0/8"]}}})", "/web/probe"},
-        {R"({"probes": {"mtu": {"enabled": true}}})", "/probes/mtu"},
-        {R"({"probes": {"mtu": {"expected_bytes": "auto"}}})", "/probes/mtu"},
         {R"({"discovery": {"files": ["/etc/reachd/peers.d/*.json"]}})", "/discovery/files"},
         {R"({"discovery": {"http": [{"url": "http://x"}]}})", "/discovery/http"},
         {R"({"discovery": {"dns": [{"name": "x"}]}})", "/discovery/dns"},
         {R"({"mesh": {"peers_per_group": 3}})", "/mesh"},
         {R"({"thresholds": {"loss_ratio": 0.05}})", "/thresholds"},
         {R"({"faults": {"disable": ["E1005"]}})", "/faults"},
-        {R"({"limits": {"mtu_bytes_per_second": 5}})", "/limits/mtu_bytes_per_second"},
-        {R"({"peers": [{"address": "a", "mtu": {"expected_bytes": 9000}}]})", "/peers/0/mtu"},
-        {R"({"peers": [{"address": "a", "mtu": true}]})", "/peers/0/mtu"},
         {R"({"peers": [{"address": "a", "arp": true}]})", "/peers/0/arp"},
         {R"({"peers": [{"address": "a", "thresholds": {"latency_factor": 10}}]})",
          "/peers/0/thresholds"},
@@ -340,11 +335,9 @@ TEST_CASE("config: a later key that asks for nothing is fine") {
     CHECK(error(R"({
         "web": { "config_file": "", "probe": { "targets": [] } },
         "control": {}, "mesh": {}, "thresholds": {},
-        "probes": { "mtu": { "interval": "60s", "enabled": false, "expected_bytes": 1500 } },
-        "peers": [ { "address": "a", "mtu": false, "arp": false, "thresholds": {} } ],
+        "peers": [ { "address": "a", "arp": false, "thresholds": {} } ],
         "discovery": { "files": [], "http": [], "dns": [] },
-        "faults": { "disable": [], "ignore_devices": [], "ignore_peers": [] },
-        "limits": { "mtu_bytes_per_second": 1000000 }
+        "faults": { "disable": [], "ignore_devices": [], "ignore_peers": [] }
     })")
               .empty());
     CHECK(error(R"({"faults": {"disabel": []}})") ==

@@ -152,5 +152,42 @@ TEST_CASE("config_probes: where ARP requests come from") {
               .rfind("r.json:1: /probes/arp/source: unknown key; ", 0) == 0);
 }
 
+TEST_CASE("config_probes: path MTU by default, and what changes it") {
+    const auto defaults = good(R"({"peers": [{"address": "a"}]})");
+    CHECK(defaults.mtu == MtuOptions{true, seconds(60), milliseconds(500), 0});
+    CHECK(defaults.peers.front().mtu == defaults.mtu);
+    CHECK(defaults.limits.mtu_bytes_per_second == 1'000'000);
+
+    const auto config = good(R"({
+        "probes": { "mtu": { "interval": "30s", "timeout": "1s", "expected_bytes": 9000 } },
+        "limits": { "mtu_bytes_per_second": 50000 },
+        "peers": [ { "address": "a" },
+                   { "address": "b", "mtu": false },
+                   { "address": "c", "mtu": { "expected_bytes": "auto" } } ]
+    })");
+    CHECK(config.mtu == MtuOptions{true, seconds(30), seconds(1), 9000});
+    CHECK(config.peers[0].mtu == config.mtu);
+    CHECK_FALSE(config.peers[1].mtu.enabled);
+    CHECK(config.peers[2].mtu.expected_bytes == 0);
+    CHECK(config.limits.mtu_bytes_per_second == 50'000);
+}
+
+TEST_CASE("config_probes: sizes that no path can have") {
+    for (const auto* const bytes : {"0", "67", "65536", "-1", "9000.5", "4294968796"}) {
+        CAPTURE(bytes);
+        CHECK(probes_error(fmt::format(R"("mtu": {{"expected_bytes": {}}})", bytes))
+                  .rfind("r.json:1: /probes/mtu/expected_bytes: must be", 0) == 0);
+    }
+    CHECK(probes_error(R"("mtu": {"expected_bytes": "jumbo"})") ==
+          R"(r.json:1: /probes/mtu/expected_bytes: must be "auto" or a number of bytes)");
+    CHECK(error(R"({"peers": [{"address": "2001:db8::1", "mtu": {"expected_bytes": 1279}}]})") ==
+          "r.json:1: /peers/0/mtu: expected_bytes of an IPv6 peer must be 1280 or more");
+    CHECK(good(R"({"peers": [{"address": "2001:db8::1", "mtu": {"expected_bytes": 1280}}]})")
+              .peers.front()
+              .mtu.expected_bytes == 1280);
+    CHECK(error(R"({"limits": {"mtu_bytes_per_second": 9999}})").find("10000") !=
+          std::string::npos);
+}
+
 }  // namespace
 }  // namespace reachd

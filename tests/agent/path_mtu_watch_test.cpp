@@ -30,37 +30,41 @@ class Bench {
         }
     }
 
-    static PathMtuWish wish(std::uint32_t expected = 0) {
-        PathMtuWish wish;
-        wish.destination = *IpAddress::parse("10.0.0.9");
-        wish.expected = expected;
-        return wish;
+    static MtuOptions expecting(std::uint32_t bytes) {
+        MtuOptions options;
+        options.expected_bytes = bytes;
+        return options;
     }
 
-    void want(std::uint32_t peer, const PathMtuWish& wish) {
-        watch.want(peer, wish, topology, now);
+    void want(std::uint32_t peer, const MtuOptions& options = {}, IfIndex device = IfIndex::any) {
+        watch.want(peer, options, now);
+        aim(peer, MtuAim{Family::ipv4, device, IfIndex::any});
+    }
+
+    void aim(std::uint32_t peer, const std::optional<MtuAim>& aim, bool anew = false) {
+        watch.aim(peer, aim, anew, topology, now);
     }
 
     /// Runs for so long; every packet is answered, every way out is `egress`.
     void run(Duration time) {
         for (const MonoTime end = now + time; now < end; now += 10ms) {
             std::vector<MtuOrder> orders;
-            std::vector<EgressLookup> asked;
+            std::vector<std::uint32_t> asked;
             watch.prober().observe(now);
             watch.poll(now, asked, orders);
-            for (const EgressLookup& lookup : asked) {
+            for (const std::uint32_t peer : asked) {
                 ++lookups;
-                watch.on_egress({lookup.session, lookup.generation, egress}, topology, now);
+                watch.on_egress(peer, egress, topology, now);
             }
             for (const MtuOrder& order : orders) {
                 sizes.insert(order.packet.bytes);
                 watch.prober().on_sent(order, now);
-                watch.prober().on_answer(order.token, 0, now);
+                watch.prober().on_answer(order.token, order.packet.bytes, 0, now);
             }
         }
     }
 
-    PathMtu result(std::uint32_t peer) { return watch.result(peer).value(); }
+    PathMtu result(std::uint32_t peer) { return watch.result(peer).value_or(PathMtu{}); }
 
     Topology topology;
     MonoTime now{1000s};
@@ -72,22 +76,22 @@ class Bench {
 
 TEST_CASE("the way out is looked up, and its device says what to expect", "[path_mtu_watch]") {
     Bench bench;
-    bench.want(7, Bench::wish());
-    CHECK(bench.result(7).expected == 0);
+    bench.want(7);
+    CHECK_FALSE(bench.watch.result(7));
+    CHECK(bench.watch.counts(7) == nullptr);
     bench.run(2s);
     CHECK(bench.lookups == 1);
     CHECK(bench.result(7).expected == 1500);
     CHECK(bench.result(7).verdict == MtuVerdict::ok);
     CHECK(bench.watch.take_changed() == std::vector<std::uint32_t>{7});
     CHECK(bench.watch.take_changed().empty());
+    REQUIRE(bench.watch.counts(7) != nullptr);
     CHECK(bench.watch.counts(7)->at(0) == 2);
 }
 
 TEST_CASE("a peer with a device of its own needs no lookup", "[path_mtu_watch]") {
     Bench bench;
-    PathMtuWish wish = Bench::wish();
-    wish.device = eno2;
-    bench.want(7, wish);
+    bench.want(7, {}, eno2);
     bench.run(2s);
     CHECK(bench.lookups == 0);
     CHECK(bench.result(7).bytes == 9000);
@@ -96,17 +100,15 @@ TEST_CASE("a peer with a device of its own needs no lookup", "[path_mtu_watch]")
 TEST_CASE("where no way leads nothing is expected, and nothing sent", "[path_mtu_watch]") {
     Bench bench;
     bench.egress = IfIndex::any;
-    bench.want(7, Bench::wish());
+    bench.want(7, Bench::expecting(1400));
     bench.run(120s);
-    CHECK(bench.result(7) == PathMtu{});
+    CHECK_FALSE(bench.watch.result(7));
     CHECK(bench.sizes.empty());
 }
 
 TEST_CASE("more is expected than the device allows: told before any probe", "[path_mtu_watch]") {
     Bench bench;
-    PathMtuWish wish = Bench::wish(9000);
-    wish.device = eno1;
-    bench.want(7, wish);
+    bench.want(7, Bench::expecting(9000), eno1);
     CHECK(bench.result(7).verdict == MtuVerdict::local);
     CHECK(bench.result(7).device == eno1);
     CHECK(bench.result(7).bytes == 1500);
@@ -114,7 +116,7 @@ TEST_CASE("more is expected than the device allows: told before any probe", "[pa
 
 TEST_CASE("a device that changes its MTU is noticed at once", "[path_mtu_watch]") {
     Bench bench;
-    bench.want(7, Bench::wish());
+    bench.want(7);
     bench.run(2s);
     bench.link({.index = 2, .name = "eno1", .mtu = 1400});
     bench.watch.follow_links(bench.topology, bench.now);
@@ -122,7 +124,7 @@ TEST_CASE("a device that changes its MTU is noticed at once", "[path_mtu_watch]"
     bench.run(1s);
     CHECK(bench.result(7).verdict == MtuVerdict::ok);
     CHECK(bench.sizes.contains(1400));
-    const auto changes = bench.watch.take_changed();
+    CHECK(bench.watch.take_changed() == std::vector<std::uint32_t>{7});
     bench.watch.follow_links(bench.topology, bench.now);
     bench.run(1s);
     CHECK(bench.watch.take_changed().empty());
@@ -130,7 +132,7 @@ TEST_CASE("a device that changes its MTU is noticed at once", "[path_mtu_watch]"
 
 TEST_CASE("a way out that changes is found when routes are in doubt", "[path_mtu_watch]") {
     Bench bench;
-    bench.want(7, Bench::wish());
+    bench.want(7);
     bench.run(2s);
     bench.egress = eno2;
     bench.run(10s);
@@ -143,51 +145,77 @@ TEST_CASE("a way out that changes is found when routes are in doubt", "[path_mtu
     CHECK(bench.result(7).expected == 1500);
 }
 
-TEST_CASE("the answer to an old lookup is nobody's", "[path_mtu_watch]") {
+TEST_CASE("doubts that never end cost a sweep now and then", "[path_mtu_watch]") {
     Bench bench;
-    bench.want(7, Bench::wish());
-    std::vector<MtuOrder> orders;
-    std::vector<EgressLookup> lookups;
-    bench.watch.poll(bench.now + 10ms, lookups, orders);
-    REQUIRE(lookups.size() == 1);
-    bench.watch.forget(7);
-    CHECK_FALSE(bench.watch.is_wanted(7));
-    CHECK_FALSE(bench.watch.result(7));
-    CHECK(bench.watch.counts(7) == nullptr);
-    bench.watch.on_egress(
-        {lookups[0].session, lookups[0].generation, eno1}, bench.topology, bench.now);
-    bench.want(8, Bench::wish());
-    bench.watch.on_egress(
-        {lookups[0].session, lookups[0].generation, eno1}, bench.topology, bench.now);
-    CHECK(bench.result(8).expected == 0);
-    bench.watch.forget(99);  // never wanted
+    bench.want(7);
+    for (int second = 0; second < 60; ++second) {
+        bench.watch.doubt_ways(bench.now);
+        bench.run(1s);
+    }
+    CHECK(bench.lookups <= 60s / PathMtuWatch::sweep_pause + 1);
 }
 
-TEST_CASE("the same wish again changes nothing, another begins anew", "[path_mtu_watch]") {
+TEST_CASE("a peer that cannot be asked for a while keeps its counters", "[path_mtu_watch]") {
     Bench bench;
-    bench.want(7, Bench::wish());
+    bench.want(7, {}, eno1);
     bench.run(2s);
-    bench.want(7, Bench::wish());
-    CHECK(bench.result(7).verdict == MtuVerdict::ok);
-    bench.want(7, Bench::wish(1300));
+    const auto counted = bench.watch.counts(7)->at(0);
+    bench.aim(7, std::nullopt);
+    CHECK_FALSE(bench.watch.result(7));
+    bench.run(70s);
+    CHECK(bench.watch.counts(7)->at(0) == counted);
+    bench.aim(7, MtuAim{Family::ipv4, eno2, IfIndex::any});
+    bench.run(2s);
+    CHECK(bench.result(7).bytes == 9000);
+    CHECK(bench.watch.counts(7)->at(0) > counted);
+    bench.aim(7, MtuAim{Family::ipv4, eno2, IfIndex::any}, true);  // another destination
+    CHECK(bench.watch.counts(7)->at(0) == 0);
+}
+
+TEST_CASE("who is forgotten, or no longer wanted, is asked no more", "[path_mtu_watch]") {
+    Bench bench;
+    bench.want(7);
+    bench.want(8, {}, eno2);
+    bench.run(2s);
+    bench.watch.forget(7);
+    MtuOptions off;
+    off.enabled = false;
+    bench.watch.want(8, off, bench.now);
+    bench.watch.on_egress(7, eno1, bench.topology, bench.now);  // too late
+    bench.sizes.clear();
+    bench.run(130s);
+    CHECK(bench.sizes.empty());
+    CHECK_FALSE(bench.watch.result(7));
+    CHECK_FALSE(bench.watch.result(8));
+    bench.watch.forget(99);  // never there
+    bench.want(8, {}, eno2);
+    bench.run(2s);
+    CHECK(bench.result(8).bytes == 9000);
+}
+
+TEST_CASE("other options begin no new series", "[path_mtu_watch]") {
+    Bench bench;
+    bench.want(7);
+    bench.run(2s);
+    const auto counted = bench.watch.counts(7)->at(0);
+    bench.want(7, Bench::expecting(1300));
     CHECK(bench.result(7).verdict == MtuVerdict::undetermined);
     bench.run(2s);
     CHECK(bench.result(7).bytes == 1300);
+    CHECK(bench.watch.counts(7)->at(0) > counted);
 }
 
 TEST_CASE("lookups of many peers are spread over turns", "[path_mtu_watch]") {
     Bench bench;
     for (std::uint32_t peer = 0; peer < 1000; ++peer) {
-        bench.want(peer, Bench::wish());
+        bench.want(peer);
     }
-    bench.run(10ms);
     std::vector<MtuOrder> orders;
-    std::vector<EgressLookup> lookups;
+    std::vector<std::uint32_t> lookups;
     bench.watch.poll(bench.now, lookups, orders);
     CHECK(lookups.size() == PathMtuWatch::lookups_per_turn);
-    bench.lookups = lookups.size() + bench.lookups;
     bench.run(2s);
-    CHECK(bench.lookups == 1000);
+    CHECK(bench.lookups + lookups.size() == 1000);
 }
 
 }  // namespace
