@@ -1,6 +1,6 @@
-// What the writers of families with very many lines share: a row is a peer, a probe or an
-// interface, a family writes its lines row by row, and stops where the block is full to go on there
-// in the next one. Knows no metric.
+// What the writers of families with very many lines share: a row is a peer, a probe, a path MTU or
+// an interface, a family writes its lines row by row, and stops where the block is full to go on
+// there in the next one. Knows no metric.
 #pragma once
 
 #include <cstddef>
@@ -73,6 +73,27 @@ inline void write_label(TextBlock& block, std::string_view name, std::string_vie
         block.escaped(value);
         block.character('"');
     }
+}
+
+/// Room that a line needs beside its name and labels: braces, blank, line feed, the value.
+inline constexpr std::size_t sample_rest_max = 8 + number_text_max;
+
+/// `name{labels} value`; false: no room for it. `labels`: escaped.
+template <class WriteValue>
+bool write_sample(TextBlock& block,
+                  std::string_view name,
+                  std::string_view labels,
+                  WriteValue write_value) {
+    if (!block.reserve(name.size() + labels.size() + sample_rest_max)) {
+        return false;
+    }
+    block.text(name);
+    block.character('{');
+    block.text(labels);
+    block.text("} ");
+    write_value(block);
+    block.character('\n');
+    return true;
 }
 
 constexpr std::string_view zero_or_one(bool value) {

@@ -204,6 +204,60 @@ constexpr std::array catalog{
     },
 
     MetricDescription{
+        .metric = Metric::path_mtu,
+        .group = path_mtu,
+        .name = "reachd_path_mtu_bytes",
+        .type = gauge,
+        .unit = "bytes",
+        .labels = peer_labels,
+        .help = "Largest IP packet that passes to the peer and back; absent while undetermined.",
+        .query = "reachd_path_mtu_bytes < reachd_path_mtu_expected_bytes",
+    },
+    MetricDescription{
+        .metric = Metric::path_mtu_expected,
+        .group = path_mtu,
+        .name = "reachd_path_mtu_expected_bytes",
+        .type = gauge,
+        .unit = "bytes",
+        .labels = peer_labels,
+        .help =
+            "IP packet size that should pass: configured, or the MTU of the outgoing interface.",
+        .query = "reachd_path_mtu_expected_bytes unless reachd_path_mtu_bytes",
+    },
+    MetricDescription{
+        .metric = Metric::path_mtu_mismatch,
+        .group = path_mtu,
+        .name = "reachd_path_mtu_mismatch",
+        .type = gauge,
+        .unit = "boolean",
+        .labels = peer_labels,
+        .help = "Whether the path MTU is not the expected one; 0 also while undetermined.",
+        .query = "(reachd_path_mtu_mismatch == 1) * on (instance, peer, address) group_left "
+                 "(verdict, direction, reporter) reachd_path_mtu_info",
+    },
+    MetricDescription{
+        .metric = Metric::path_mtu_info,
+        .group = path_mtu,
+        .name = "reachd_path_mtu_info",
+        .type = gauge,
+        .unit = "info",
+        .labels = "peer, address, verdict, direction, reporter",
+        .help = "Always 1; its labels say how large packets fare on the way to the peer and back.",
+        .query = "reachd_path_mtu_info{verdict=\"black_hole\"}",
+    },
+    MetricDescription{
+        .metric = Metric::path_mtu_packets,
+        .group = path_mtu,
+        .name = "reachd_path_mtu_packets_total",
+        .type = counter,
+        .unit = "count",
+        .labels = "peer, address, result",
+        .help = "Packets of path MTU probing, by what became of them: answered, lost, too_big or "
+                "not_sent.",
+        .query = "sum by (instance, result) (rate(reachd_path_mtu_packets_total[10m]))",
+    },
+
+    MetricDescription{
         .metric = Metric::interface_info,
         .group = interfaces,
         .name = "reachd_interface_info",
@@ -512,9 +566,8 @@ constexpr std::array catalog{
         .type = counter,
         .unit = "count",
         .labels = "",
-        .help =
-            "Series left out of answers because of limits.series, whole peers or interfaces at a "
-            "time.",
+        .help = "Series left out of answers because of limits.series: path MTUs first, then whole "
+                "peers, then whole interfaces.",
         .query = "increase(reachd_series_dropped_total[10m]) > 0",
     },
 
@@ -658,6 +711,7 @@ std::string_view title(MetricGroup group) {
     switch (group) {
         case peers: return "Peers";
         case probes: return "Probes of a peer";
+        case path_mtu: return "Path MTU";
         case interfaces: return "Network interfaces";
         case engine: return "The probe engine";
         case netlink: return "Kernel events and discovery";
@@ -690,8 +744,15 @@ What holds for all of them:
 - Counters start at 0, but a failure reason appears with its first occurrence.
 - `le` is written in one canonical way (`5e-05`, `0.001`, `1.0`, `+Inf`), and no query needs to
   match it.
-- Beyond `limits.series` whole peers are left out, the last ones first, then whole interfaces, and
-  `reachd_series_dropped_total` counts what is missing. What describes the host is never left out.
+- A path MTU is there for peers of which a size is expected. Sizes are those of whole IP packets.
+  `verdict` is ok, signalled (a router says that large packets are too big), black_hole (they vanish
+  without a message), local (a device of this host is smaller than what is expected), peer_egress
+  (they arrive, and the peer answers in smaller fragments) or undetermined. `direction` is the one
+  in which they do not pass: forward, reverse, both, unknown, or none. `reporter` is the address of
+  who signalled.
+- Beyond `limits.series` path MTUs are left out first, then whole peers, the last ones first, then
+  whole interfaces, and `reachd_series_dropped_total` counts what is missing. What describes the
+  host is never left out.
 )";
 
 void append_labels(std::string& page, std::string_view labels) {

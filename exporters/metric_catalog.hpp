@@ -26,6 +26,7 @@ constexpr std::string_view to_text(MetricType type) {
 enum class MetricGroup : std::uint8_t {
     peers,
     probes,
+    path_mtu,
     interfaces,
     engine,
     netlink,
@@ -55,6 +56,12 @@ enum class Metric : std::uint8_t {
     probe_failures,
     tcp_syn_retransmits,
     probe_jitter,
+
+    path_mtu,
+    path_mtu_expected,
+    path_mtu_mismatch,
+    path_mtu_info,
+    path_mtu_packets,
 
     interface_info,
     interface_admin_up,

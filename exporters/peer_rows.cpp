@@ -171,24 +171,6 @@ void PeerRows::limit(std::uint64_t budget) {
 }
 
 template <class WriteValue>
-bool PeerRows::write_peer_line(TextBlock& block,
-                               std::string_view name,
-                               const PeerSnapshot& peer,
-                               WriteValue write_value) const {
-    const auto& labels = peer.identity->label_text();
-    if (!block.reserve(name.size() + labels.size() + line_rest_max)) {
-        return false;
-    }
-    block.text(name);
-    block.character('{');
-    block.text(labels);
-    block.text("} ");
-    write_value(block);
-    block.character('\n');
-    return true;
-}
-
-template <class WriteValue>
 bool PeerRows::write_probe_line(TextBlock& block,
                                 std::string_view name,
                                 const ProbeSnapshot& probe,
@@ -211,7 +193,7 @@ bool PeerRows::write_peer_up(const Family& family, RowCursor& cursor) const {
     const auto name = describe(family.metric).name;
     return cursor.for_each_row(peers_kept_, [&](std::size_t row) {
         const auto& peer = snapshot_->peers[row];
-        return !peer.up || write_peer_line(cursor.block, name, peer, [&](TextBlock& out) {
+        return !peer.up || write_sample(cursor.block, name, labels_of(peer), [&](TextBlock& out) {
             out.text(zero_or_one(*peer.up));
         });
     });
@@ -221,8 +203,9 @@ bool PeerRows::write_state_changes(const Family& family, RowCursor& cursor) cons
     const auto name = describe(family.metric).name;
     return cursor.for_each_row(peers_kept_, [&](std::size_t row) {
         const auto& peer = snapshot_->peers[row];
-        return write_peer_line(
-            cursor.block, name, peer, [&](TextBlock& out) { out.number(peer.state_changes); });
+        return write_sample(cursor.block, name, labels_of(peer), [&](TextBlock& out) {
+            out.number(peer.state_changes);
+        });
     });
 }
 
@@ -231,7 +214,7 @@ bool PeerRows::write_last_change(const Family& family, RowCursor& cursor) const 
     return cursor.for_each_row(peers_kept_, [&](std::size_t row) {
         const auto& peer = snapshot_->peers[row];
         return peer.last_change == WallTime{} ||
-               write_peer_line(cursor.block, name, peer, [&](TextBlock& out) {
+               write_sample(cursor.block, name, labels_of(peer), [&](TextBlock& out) {
                    out.unix_seconds(peer.last_change);
                });
     });

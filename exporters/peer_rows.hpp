@@ -30,16 +30,14 @@ class PeerRows {
 
     std::uint64_t series_dropped() const { return series_dropped_; }
 
+    /// The first ones of Snapshot::peers are shown, so many.
+    std::size_t peers_shown() const { return peers_kept_; }
+
     static std::span<const Family> families();
 
   private:
     std::uint64_t lines_of_peers(std::vector<std::uint32_t>* by_peer) const;
 
-    template <class WriteValue>
-    bool write_peer_line(TextBlock& block,
-                         std::string_view name,
-                         const PeerSnapshot& peer,
-                         WriteValue write_value) const;
     template <class WriteValue>
     bool write_probe_line(TextBlock& block,
                           std::string_view name,
@@ -60,8 +58,12 @@ class PeerRows {
 
     bool is_kept(const ProbeSnapshot& probe) const { return probe.peer < peers_kept_; }
 
+    static const std::string& labels_of(const PeerSnapshot& peer) {
+        return peer.identity->label_text();
+    }
+
     const std::string& labels_of(const ProbeSnapshot& probe) const {
-        return snapshot_->peers[probe.peer].identity->label_text();
+        return labels_of(snapshot_->peers[probe.peer]);
     }
 
     const Snapshot* snapshot_;

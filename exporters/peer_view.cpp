@@ -67,6 +67,15 @@ std::span<const FailureCount> PeerView::failures_of(std::size_t probe) const {
     return {begin, end};
 }
 
+const PathMtuSnapshot* PeerView::path_mtu(std::size_t peer) const {
+    const auto& all = snapshot_->path_mtus;
+    const auto found = std::lower_bound(
+        all.begin(), all.end(), peer, [](const PathMtuSnapshot& row, std::size_t wanted) {
+            return row.peer < wanted;
+        });
+    return found != all.end() && found->peer == peer ? &*found : nullptr;
+}
+
 std::optional<FailureReason> PeerView::loss_reason(std::size_t peer) const {
     std::array<std::uint64_t, failure_reason_count> counts{};
     for (const auto probe : probes_of(peer)) {

@@ -1,6 +1,6 @@
-// What belongs to one peer, or to one guest, in a snapshot: its probe sessions, their failures, and
-// the few numbers that stand for all of them. Copies no counters, so it must not outlive the
-// snapshot; decides no verdict; writes no text.
+// What belongs to one peer, or to one guest, in a snapshot: its probe sessions, their failures, its
+// path MTU, and the few numbers that stand for all of them. Copies no counters, so it must not
+// outlive the snapshot; decides no verdict; writes no text.
 #pragma once
 
 #include <cstddef>
@@ -29,6 +29,9 @@ class PeerView {
     }
 
     std::span<const FailureCount> failures_of(std::size_t probe) const;
+
+    /// Null: no size is expected.
+    const PathMtuSnapshot* path_mtu(std::size_t peer) const;
 
     /// The most frequent reason of the lost probes of all sessions; nothing: none is lost.
     std::optional<FailureReason> loss_reason(std::size_t peer) const;

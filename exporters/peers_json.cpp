@@ -7,6 +7,7 @@
 #include "common/probe.hpp"
 #include "exporters/json_text.hpp"
 #include "exporters/peer_view.hpp"
+#include "exporters/topology_view.hpp"
 
 namespace reachd {
 namespace {
@@ -20,6 +21,30 @@ void write_loss_ratio(JsonText& out, const std::optional<double>& ratio) {
 
 void write_reason(JsonText& out, const std::optional<FailureReason>& reason) {
     out.text_or_null("reason", reason ? to_text(*reason) : std::string_view());
+}
+
+// ---- Path MTU
+
+/// 0 stands for what is not known.
+void write_bytes(JsonText& out, std::string_view name, std::uint32_t bytes) {
+    bytes != 0 ? out.number(name, bytes) : out.null(name);
+}
+
+void write_path_mtu(JsonText& out, const PathMtuSnapshot* row, const TopologyView& topology) {
+    if (row == nullptr) {
+        return out.null("mtu");
+    }
+    const auto& mtu = row->mtu;
+    out.begin_object("mtu");
+    out.number("expected_bytes", mtu.expected);
+    write_bytes(out, "bytes", mtu.bytes);
+    out.text("verdict", to_text(mtu.verdict));
+    out.text("direction", to_text(mtu.direction));
+    out.text_or_null("reporter", topology.address_text(mtu.reporter));
+    write_bytes(out, "reporter_mtu_bytes", mtu.reported);
+    out.text_or_null("device", topology.name_of(mtu.device));
+    write_bytes(out, "largest_fragment_bytes", mtu.fragment);
+    out.end_object();
 }
 
 // ---- Probes
@@ -89,7 +114,10 @@ void write_details(JsonText& out, const PeerDetails& details) {
     out.end_object();
 }
 
-void write_peer(JsonText& out, const PeerView& view, std::size_t place) {
+void write_peer(JsonText& out,
+                const PeerView& view,
+                const TopologyView& topology,
+                std::size_t place) {
     const auto& peer = view.peer(place);
     const auto& identity = *peer.identity;
     out.begin_object();
@@ -99,6 +127,7 @@ void write_peer(JsonText& out, const PeerView& view, std::size_t place) {
     out.text("state", to_text(peer.state));
     out.time_or_null("since", peer.last_change);
     write_summary(out, view, place);
+    write_path_mtu(out, view.path_mtu(place), topology);
     out.begin_array("probes");
     for (const auto probe : view.probes_of(place)) {
         write_probe(out, view, probe);
@@ -111,10 +140,11 @@ void write_peer(JsonText& out, const PeerView& view, std::size_t place) {
 }  // namespace
 
 std::string peers_json(const Snapshot& snapshot, std::size_t bytes_max) {
-    constexpr std::size_t peer_bytes_usual = 350;
+    constexpr std::size_t peer_bytes_usual = 550;
     constexpr std::size_t probe_bytes_usual = 350;
     constexpr std::size_t other_bytes_usual = 4096;
     const PeerView view(snapshot);
+    const TopologyView topology(snapshot);
     const auto peers = snapshot.peers.size();
     JsonText out;
     out.reserve(
@@ -127,7 +157,7 @@ std::string peers_json(const Snapshot& snapshot, std::size_t bytes_max) {
     out.begin_array("peers");
     std::size_t peer = 0;
     for (; peer < peers && out.size() < bytes_max; ++peer) {
-        write_peer(out, view, peer);
+        write_peer(out, view, topology, peer);
     }
     out.end_array();
     out.number("peers_omitted", peers - peer);

@@ -12,6 +12,15 @@
 //                           All three are those of the session that tells most about the peer: the
 //                           first that is answered of icmp, arp, tcp
 //     reason                the most frequent one of its lost probes
+//     mtu                   null where no size is expected; sizes are those of whole IP packets:
+//       expected_bytes      configured, or the MTU of the outgoing interface
+//       bytes               largest packet that passes there and back; null while undetermined
+//       verdict             ok, signalled, black_hole, local, peer_egress or undetermined
+//       direction           in which larger ones do not pass: none, forward, reverse, both, unknown
+//       reporter            address of who signalled that packets are too big, or null
+//       reporter_mtu_bytes  the MTU that it told, or null
+//       device              the smaller one of this host, where the verdict is local, or null
+//       largest_fragment_bytes    of the peer's answers to large packets; null: they came whole
 //     probes                one for each session:
 //       probe               icmp, tcp or arp (ARP or IPv6 neighbour discovery); port: of TCP
 //       state               of this session

@@ -21,12 +21,13 @@ PrometheusText::PrometheusText(std::shared_ptr<const Snapshot> snapshot,
     : snapshot_(not_null(std::move(snapshot))),
       interfaces_(*snapshot_),
       peers_(*snapshot_),
+      path_mtus_(*snapshot_),
       block_(block_bytes) {
     ENSURE(block_bytes > 0);
     auto host = host_text(*snapshot_, extras);
     const auto host_series = host.series + series_text_lines;
     apply_limit(host_series);
-    series_ = host_series + interfaces_.series() + peers_.series();
+    series_ = host_series + interfaces_.series() + peers_.series() + path_mtus_.series();
     host_part_ = std::move(host.text);
     host_part_ += series_text(series_, extras.series_dropped_before + series_dropped());
 }
@@ -36,9 +37,11 @@ void PrometheusText::apply_limit(std::uint64_t host_series) {
     if (limit == 0) {
         return;
     }
-    const auto budget = limit > host_series ? limit - host_series : 0;
+    auto budget = limit > host_series ? limit - host_series : 0;
     interfaces_.limit(budget);
-    peers_.limit(budget - interfaces_.series());
+    budget -= interfaces_.series();
+    peers_.limit(budget);
+    path_mtus_.limit(budget - peers_.series(), peers_.peers_shown());
 }
 
 std::string_view PrometheusText::next_block() {
@@ -51,6 +54,10 @@ std::string_view PrometheusText::next_block() {
         family_ = 0;
     }
     if (part_ == Part::peers && write_families(peers_)) {
+        part_ = Part::path_mtus;
+        family_ = 0;
+    }
+    if (part_ == Part::path_mtus && write_families(path_mtus_)) {
         part_ = Part::end;
     }
     return block_.view();

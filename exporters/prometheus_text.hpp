@@ -17,6 +17,7 @@
 #include "exporters/family_rows.hpp"
 #include "exporters/interface_rows.hpp"
 #include "exporters/metric_catalog.hpp"
+#include "exporters/path_mtu_rows.hpp"
 #include "exporters/peer_rows.hpp"
 #include "exporters/text_block.hpp"
 
@@ -32,8 +33,8 @@ struct ExpositionExtras {
 };
 
 /// One answer. Families are whole and contiguous: those of the host first, then those of its
-/// interfaces, then those of the peers; the limit is spent in this order. A snapshot whose tables
-/// do not belong together is a bug.
+/// interfaces, then those of the peers, then those of their path MTUs; the limit is spent in this
+/// order. A snapshot whose tables do not belong together is a bug.
 class PrometheusText {
   public:
     static constexpr std::size_t block_bytes_default = std::size_t{64} * 1024;
@@ -54,11 +55,11 @@ class PrometheusText {
     std::uint64_t series() const { return series_; }
 
     std::uint64_t series_dropped() const {
-        return interfaces_.series_dropped() + peers_.series_dropped();
+        return interfaces_.series_dropped() + peers_.series_dropped() + path_mtus_.series_dropped();
     }
 
   private:
-    enum class Part : std::uint8_t { host, interfaces, peers, end };
+    enum class Part : std::uint8_t { host, interfaces, peers, path_mtus, end };
 
     void apply_limit(std::uint64_t host_series);
     bool write_host_part();
@@ -69,6 +70,7 @@ class PrometheusText {
     std::shared_ptr<const Snapshot> snapshot_;
     InterfaceRows interfaces_;
     PeerRows peers_;
+    PathMtuRows path_mtus_;
     std::uint64_t series_ = 0;
 
     std::string host_part_;

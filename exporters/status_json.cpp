@@ -11,6 +11,7 @@
 #include "common/log_text.hpp"
 #include "common/probe.hpp"
 #include "exporters/peer_view.hpp"
+#include "exporters/topology_view.hpp"
 
 namespace reachd {
 namespace {
@@ -215,6 +216,48 @@ Json guests_status_json(const Snapshot& snapshot) {
             {"ill", ill_guests_json(snapshot, verdicts)}};
 }
 
+// ---- MTUs
+
+Json path_mtu_status_json(const Snapshot& snapshot) {
+    std::array<std::uint64_t, mtu_verdict_count> by_verdict{};
+    std::uint64_t mismatched = 0;
+    for (const auto& row : snapshot.path_mtus) {
+        ++by_verdict[static_cast<std::size_t>(row.mtu.verdict)];
+        mismatched += is_mismatch(row.mtu.verdict) ? 1U : 0U;
+    }
+    const auto count = [&by_verdict](MtuVerdict verdict) {
+        return by_verdict[static_cast<std::size_t>(verdict)];
+    };
+    return {{"measured", snapshot.path_mtus.size()},
+            {"as_expected", count(MtuVerdict::ok)},
+            {"mismatched", mismatched},
+            {"undetermined", count(MtuVerdict::undetermined)}};
+}
+
+Json mtu_inconsistency_json(const MtuInconsistency& found, const TopologyView& topology) {
+    return {{"conflict", to_text(found.conflict)},
+            {"bridge", text_or_null(topology.name_of(found.bridge))},
+            {"larger", text_or_null(topology.name_of(found.larger))},
+            {"larger_bytes", found.larger_bytes},
+            {"smaller", text_or_null(topology.name_of(found.smaller))},
+            {"smaller_bytes", found.smaller_bytes},
+            {"devices", found.devices}};
+}
+
+Json mtu_inconsistencies_json(const Snapshot& snapshot) {
+    const TopologyView topology(snapshot);
+    Json list = Json::array();
+    for (const bool losing : {true, false}) {
+        for (const auto& found : snapshot.mtu_inconsistencies) {
+            if (loses_traffic(found.conflict) == losing &&
+                list.size() < status_inconsistencies_max) {
+                list.push_back(mtu_inconsistency_json(found, topology));
+            }
+        }
+    }
+    return list;
+}
+
 // ---- Topology and agent
 
 Json last_change_json(const std::optional<TopologyChangeSnapshot>& change) {
@@ -286,6 +329,8 @@ std::string status_json(const Snapshot& snapshot, const AgentFigures& agent) {
                       {"peers", peers_status_json(snapshot)},
                       {"guests", guests_status_json(snapshot)},
                       {"topology", topology_status_json(snapshot)},
+                      {"path_mtu", path_mtu_status_json(snapshot)},
+                      {"mtu_inconsistencies", mtu_inconsistencies_json(snapshot)},
                       {"agent", agent_json(snapshot, agent)}};
     return status.dump(-1, ' ', false, Json::error_handler_t::replace);
 }

@@ -25,6 +25,18 @@
 //     last_sync            time of the last full reading, or null
 //     overruns, resyncs    as reachd_netlink_overruns_total and reachd_netlink_resyncs_total
 //     last_change          time, device and text ("joined bridge br0"), or null
+//   path_mtu    measured: peers of which a size is expected; of these as_expected, mismatched,
+//               undetermined
+//   mtu_inconsistencies    devices of this host whose MTUs do not fit, at most 100, those that lose
+//                          traffic first:
+//     conflict             port_above_uplink, port_above_bridge, veth_ends, overlay_above_underlay,
+//                          or port_below_uplink, which loses none by itself
+//     bridge               or null: in none
+//     larger, smaller      names; null where a device is gone by now
+//     larger_bytes         MTU of the larger; smaller_bytes: what fits the smaller one,
+//                          encapsulation subtracted
+//     devices              how many do not fit; `larger` is the largest of them, except for
+//                          port_below_uplink: there `smaller` is the smallest of them
 //   agent       version, revision; started: when; uptime_seconds
 //     cpu_ratio                mean share of one processor since the start, or null
 //     resident_memory_bytes    or null
@@ -55,9 +67,10 @@ struct AgentFigures {
 /// Peers that `unreachable` lists at most; peers.down counts all of them.
 inline constexpr std::size_t status_unreachable_max = 100;
 
-/// Bridges, and guests that are not well, that are listed at most.
+/// Bridges, guests that are not well, and devices that do not fit, that are listed at most.
 inline constexpr std::size_t status_bridges_max = 100;
 inline constexpr std::size_t status_guests_max = 100;
+inline constexpr std::size_t status_inconsistencies_max = 100;
 
 /// A probe sent at most this much after its due time is on time.
 inline constexpr Duration status_on_time = std::chrono::milliseconds(20);

@@ -82,6 +82,15 @@ std::optional<std::size_t> TopologyView::row_of(IfIndex index) const {
     return static_cast<std::size_t>(found - links.begin());
 }
 
+std::string_view TopologyView::name_of(IfIndex index) const {
+    const auto row = row_of(index);
+    return row ? std::string_view(link(*row).name) : std::string_view();
+}
+
+std::string TopologyView::address_text(const IpAddress& address) const {
+    return address.is_unspecified() ? std::string() : address.to_string(name_of(address.scope()));
+}
+
 std::optional<std::size_t> TopologyView::bridge_of(const Link& link) const {
     const auto master = row_of(link.master);
     return master && this->link(*master).kind == LinkKind::bridge ? master : std::nullopt;

@@ -1,14 +1,17 @@
 // What belongs together in the topology of one snapshot: a link, its counters, its bridge, the
-// guest behind it, what is known of its hardware, and which kind of interface people would call it.
-// Copies nothing, so it must not outlive the snapshot; changes nothing; writes no text of its own.
+// guest behind it, what is known of its hardware, which kind of interface people would call it, and
+// the names that indexes stand for. Copies nothing, so it must not outlive the snapshot; changes
+// nothing.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
+#include "common/address.hpp"
 #include "common/link.hpp"
 #include "common/snapshot.hpp"
 
@@ -77,6 +80,12 @@ class TopologyView {
 
     /// Nothing: no such link in this namespace.
     std::optional<std::size_t> row_of(IfIndex index) const;
+
+    /// Empty: no such link.
+    std::string_view name_of(IfIndex index) const;
+
+    /// Numeric, with the zone of a link-local one; empty for the unspecified one.
+    std::string address_text(const IpAddress& address) const;
 
     /// The row of the bridge that the link is a port of.
     std::optional<std::size_t> bridge_of(const Link& link) const;

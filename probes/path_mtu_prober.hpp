@@ -97,6 +97,9 @@ class PathMtuProber {
     /// The datagram in flight to this port.
     std::optional<ProbeToken> find_datagram(std::uint16_t port) const;
 
+    /// When this session has something to do next; mono_never while its packets are being sent.
+    MonoTime due(std::uint32_t session) const { return sessions_[session].machine->due(); }
+
     PathMtu result(std::uint32_t session) const { return sessions_[session].machine->result(); }
 
     using Counts = std::array<std::uint64_t, mtu_packet_result_count>;

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "common/log_text.hpp"
 #include "common/nearest.hpp"
+#include "common/path_mtu.hpp"
 
 namespace reachd::ctl {
 namespace {
@@ -20,7 +22,12 @@ struct CommandRow {
     std::string_view arguments;  ///< as help shows them; empty: it takes none
     std::string_view purpose;
     std::string_view help;
+    std::string_view exit_codes;
 };
+
+constexpr std::string_view usual_exit_codes =
+    "Exit codes: 0 well; 1 what was asked for is unhealthy; 2 wrong usage;\n"
+    "3 no daemon to talk to. Errors go to stderr.\n";
 
 constexpr std::array commands{
     CommandRow{"status",
@@ -33,7 +40,8 @@ constexpr std::array commands{
                "Examples:\n"
                "  reachctl status\n"
                "  reachctl status --quiet || echo 'see reachctl status'\n"
-               "  reachctl status --json | jq .peers.unreachable\n"},
+               "  reachctl status --json | jq .peers.unreachable\n",
+               usual_exit_codes},
     CommandRow{"peers",
                Command::peers,
                "[PEER...]",
@@ -47,7 +55,8 @@ constexpr std::array commands{
                "Examples:\n"
                "  reachctl peers\n"
                "  reachctl peers db1 'web*'\n"
-               "  reachctl peers --json | jq -r '.peers[] | select(.state != \"up\") | .name'\n"},
+               "  reachctl peers --json | jq -r '.peers[] | select(.state != \"up\") | .name'\n",
+               usual_exit_codes},
     CommandRow{"guests",
                Command::guests,
                "[GUEST...]",
@@ -62,7 +71,8 @@ constexpr std::array commands{
                "Examples:\n"
                "  reachctl guests\n"
                "  reachctl guests web01 br1\n"
-               "  reachctl guests --json | jq '.guests[] | {name, device, state}'\n"},
+               "  reachctl guests --json | jq '.guests[] | {name, device, state}'\n",
+               usual_exit_codes},
     CommandRow{"topology",
                Command::topology,
                "[DEVICE...]",
@@ -75,40 +85,67 @@ constexpr std::array commands{
                "Examples:\n"
                "  reachctl topology\n"
                "  reachctl topology br0 'vnet1*'\n"
-               "  reachctl topology --json | jq -r '.links[] | select(.up | not) | .name'\n"},
+               "  reachctl topology --json | jq -r '.links[] | select(.up | not) | .name'\n",
+               usual_exit_codes},
+    CommandRow{"mtu",
+               Command::mtu,
+               "ADDRESS",
+               "the largest packet that gets to an address and back",
+               "Searches, once, for the path MTU to an address or host name, and says which way\n"
+               "larger packets do not pass, and whether somebody says so. Sizes are those of\n"
+               "whole IP packets. It sends by itself and needs no daemon: as root, with\n"
+               "CAP_NET_RAW, or as a group in net.ipv4.ping_group_range, though then which way\n"
+               "it fails may stay unknown. It costs up to 1 MB/s for some seconds.\n"
+               "\n"
+               "Examples:\n"
+               "  reachctl mtu db1\n"
+               "  reachctl mtu 10.77.0.21 --expected 9000\n"
+               "  reachctl mtu fd77::21 --device br0 --json | jq .mtu.bytes\n",
+               "Exit codes: 0 as expected; 1 not as expected, or nothing answers; 2 wrong usage\n"
+               "or an unknown name; 3 no permission to ask. Errors go to stderr.\n"},
 };
 
 // Of INTERFACE.md, and not here yet.
-constexpr std::array<std::string_view, 7> later_commands{
-    "faults", "watch", "reload", "ping", "mtu", "diagnose", "check-config"};
+constexpr std::array<std::string_view, 6> later_commands{
+    "faults", "watch", "reload", "ping", "diagnose", "check-config"};
 
-enum class Option : std::uint8_t { all, color, help, json, no_legend, quiet, socket, version };
+enum class Option : std::uint8_t {
+    all,
+    color,
+    device,
+    expected,
+    help,
+    json,
+    no_legend,
+    quiet,
+    socket,
+    source,
+    version,
+};
 
 struct OptionRow {
     std::string_view name;
     Option option;
-    std::string_view value;  ///< as help shows it; empty: it takes none
-    bool (*fits)(std::optional<Command>);
+    std::string_view value;       ///< as help shows it; empty: it takes none
+    std::optional<Command> only;  ///< the one command that takes it; nothing: all do
     std::string_view help;
+
+    bool fits(std::optional<Command> command) const { return !only || only == command; }
 };
 
-bool fits_all(std::optional<Command> /*command*/) {
-    return true;
-}
-
-bool fits_status(std::optional<Command> command) {
-    return command == Command::status;
-}
-
 constexpr std::array options{
-    OptionRow{"--all", Option::all, "", fits_all, "also what is well or of little interest"},
-    OptionRow{"--no-legend", Option::no_legend, "", fits_all, "without header and footer"},
-    OptionRow{"--quiet", Option::quiet, "", fits_status, "only the exit code"},
-    OptionRow{"--json", Option::json, "", fits_all, "the answer of the daemon's API as it is"},
-    OptionRow{"--color", Option::color, "WHEN", fits_all, "auto (default), always or never"},
-    OptionRow{"--socket", Option::socket, "PATH", fits_all, "control socket of the daemon"},
-    OptionRow{"--help", Option::help, "", fits_all, "this text; after a command, about it"},
-    OptionRow{"--version", Option::version, "", fits_all, "version of this program"},
+    OptionRow{"--all", Option::all, "", std::nullopt, "also what is well or of little interest"},
+    OptionRow{"--no-legend", Option::no_legend, "", std::nullopt, "without header and footer"},
+    OptionRow{"--quiet", Option::quiet, "", Command::status, "only the exit code"},
+    OptionRow{"--expected", Option::expected, "BYTES", Command::mtu, "as 9000, not the device's"},
+    OptionRow{"--source", Option::source, "ADDR", Command::mtu, "send from this address"},
+    OptionRow{"--device", Option::device, "NAME", Command::mtu, "send by this device"},
+    OptionRow{
+        "--json", Option::json, "", std::nullopt, "for programs: all there is, as one object"},
+    OptionRow{"--color", Option::color, "WHEN", std::nullopt, "auto (default), always or never"},
+    OptionRow{"--socket", Option::socket, "PATH", std::nullopt, "control socket of the daemon"},
+    OptionRow{"--help", Option::help, "", std::nullopt, "this text; after a command, about it"},
+    OptionRow{"--version", Option::version, "", std::nullopt, "version of this program"},
 };
 
 const CommandRow& row_of(Command command) {
@@ -158,8 +195,10 @@ class Reader {
   private:
     void read_word(const std::string& word);
     void read_option(const std::string& argument);
+    void read_expected(const std::string& value);
     void apply(const OptionRow& row, const std::string& value);
     void check();
+    void check_words(const CommandRow& row);
 
     void fail(std::string why) {
         if (problem_.empty()) {
@@ -170,6 +209,7 @@ class Reader {
     const std::vector<std::string>& arguments_;
     std::size_t next_ = 0;
     Invocation result_;
+    std::vector<const OptionRow*> given_;
     std::string problem_;
 };
 
@@ -237,7 +277,22 @@ void Reader::read_option(const std::string& argument) {
     }
 }
 
+void Reader::read_expected(const std::string& value) {
+    const char* const end = value.data() + value.size();
+    std::uint32_t bytes = 0;
+    const auto [stop, error] = std::from_chars(value.data(), end, bytes);
+    const std::uint32_t least = minimum_mtu(Family::ipv4);
+    if (error != std::errc() || stop != end || bytes < least || bytes > ip_packet_bytes_max) {
+        fail(fmt::format("--expected={}: want {} to {} bytes, of the whole IP packet",
+                         printable(value),
+                         least,
+                         ip_packet_bytes_max));
+    }
+    result_.expected_bytes = bytes;
+}
+
 void Reader::apply(const OptionRow& row, const std::string& value) {
+    given_.push_back(&row);
     switch (row.option) {
         case Option::all: result_.all = true; return;
         case Option::color:
@@ -247,11 +302,14 @@ void Reader::apply(const OptionRow& row, const std::string& value) {
                 fail(fmt::format("--color={}: want auto, always or never", printable(value)));
             }
             return;
+        case Option::device: result_.device = value; return;
+        case Option::expected: read_expected(value); return;
         case Option::help: result_.help = true; return;
         case Option::json: result_.json = true; return;
         case Option::no_legend: result_.no_legend = true; return;
         case Option::quiet: result_.quiet = true; return;
         case Option::socket: result_.socket = value; return;
+        case Option::source: result_.source = value; return;
         case Option::version: result_.version = true; return;
     }
 }
@@ -266,14 +324,27 @@ void Reader::check() {
         return;
     }
     const auto& row = row_of(*result_.command);
-    if (row.arguments.empty() && !result_.words.empty()) {
-        fail(fmt::format("{} takes no words, such as '{}'", row.name, printable(result_.words[0])));
-    } else if (result_.quiet && !fits_status(result_.command)) {
-        fail(fmt::format("--quiet is not for {}; see reachctl {} --help", row.name, row.name));
-    } else if (result_.json && !result_.words.empty()) {
+    for (const OptionRow* option : given_) {
+        if (!option->fits(result_.command)) {
+            fail(fmt::format(
+                "{} is not for {}; see reachctl {} --help", option->name, row.name, row.name));
+        }
+    }
+    check_words(row);
+}
+
+void Reader::check_words(const CommandRow& row) {
+    const auto& words = result_.words;
+    if (result_.command == Command::mtu) {
+        if (words.size() != 1 || words[0].empty()) {
+            fail("mtu wants one address or host name: reachctl mtu ADDRESS");
+        }
+    } else if (row.arguments.empty() && !words.empty()) {
+        fail(fmt::format("{} takes no words, such as '{}'", row.name, printable(words[0])));
+    } else if (result_.json && !words.empty()) {
         fail(fmt::format("--json is the whole of {}, without words such as '{}'",
                          row.name,
-                         printable(result_.words[0])));
+                         printable(words[0])));
     }
 }
 
@@ -285,13 +356,13 @@ std::string options_text(std::optional<Command> command) {
         }
         const auto name =
             row.value.empty() ? std::string(row.name) : fmt::format("{}={}", row.name, row.value);
-        text += fmt::format("  {:<15}  {}", name, row.help);
-        if (!command && !row.fits(std::nullopt)) {
-            text += " (status)";
+        text += fmt::format("  {:<16}  {}", name, row.help);
+        if (!command && row.only) {
+            text += fmt::format(" ({})", row_of(*row.only).name);
         }
         text += "\n";
         if (row.option == Option::socket) {
-            text += fmt::format("  {:<15}  (default {})\n", "", default_control_socket);
+            text += fmt::format("  {:<16}  (default {})\n", "", default_control_socket);
         }
     }
     return text;
@@ -304,9 +375,6 @@ Parsed parse_command_line(const std::vector<std::string>& arguments) {
 }
 
 std::string help_text(std::optional<Command> command) {
-    constexpr std::string_view ending =
-        "Exit codes: 0 well; 1 what was asked for is unhealthy; 2 wrong usage;\n"
-        "3 no daemon to talk to. Errors go to stderr.\n";
     if (command) {
         const auto& row = row_of(*command);
         return fmt::format("Usage: reachctl {}{}{} [OPTION...]\n\n{}\nOptions:\n{}\n{}",
@@ -315,7 +383,7 @@ std::string help_text(std::optional<Command> command) {
                            row.arguments,
                            row.help,
                            options_text(command),
-                           ending);
+                           row.exit_codes);
     }
     std::string text =
         "Usage: reachctl COMMAND [OPTION...]\n\n"
@@ -331,7 +399,7 @@ std::string help_text(std::optional<Command> command) {
         "  reachctl guests web01\n"
         "  reachctl status --json | jq .healthy\n\n{}",
         options_text(std::nullopt),
-        ending);
+        usual_exit_codes);
     return text;
 }
 

@@ -19,7 +19,7 @@ namespace reachd::ctl {
 
 inline constexpr std::string_view default_control_socket = "/run/reachd/control.sock";
 
-enum class Command : std::uint8_t { status, peers, guests, topology };
+enum class Command : std::uint8_t { status, peers, guests, topology, mtu };
 
 struct Invocation {
     std::optional<Command> command;  ///< nothing only with help or version
@@ -32,6 +32,9 @@ struct Invocation {
     ColourWish colour = ColourWish::automatic;
     std::string socket{default_control_socket};
     std::vector<std::string> words;
+    std::uint32_t expected_bytes = 0;  ///< of mtu; 0: what the device allows
+    std::string source;                ///< of mtu: an address, not yet read; empty: any
+    std::string device;                ///< of mtu: its name; empty: as the routes say
 };
 
 /// `arguments` without the program's name. An error is a line for people without "reachctl: ".

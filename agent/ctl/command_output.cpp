@@ -114,6 +114,7 @@ std::string_view page_of(Command command) {
         case Command::peers: return "/api/v1/peers";
         case Command::guests: return "/api/v1/guests";
         case Command::topology: return "/api/v1/topology";
+        case Command::mtu: return "";
     }
     return "";
 }
@@ -139,6 +140,7 @@ Output command_output(const Invocation& invocation,
         case Command::guests:
             return list_output(invocation, body, parse_guests(body), guests_text, terminal);
         case Command::topology: return topology_output(invocation, body, terminal);
+        case Command::mtu: break;
     }
     return {};
 }

@@ -21,7 +21,7 @@ struct Output {
     int exit_code = exit_well;
 };
 
-/// The page of the API that a command shows.
+/// The page of the API that a command shows; empty: it asks no daemon.
 std::string_view page_of(Command command);
 
 /// What to show of an answer to GET page_of(command).

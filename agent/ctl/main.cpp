@@ -1,4 +1,4 @@
-// reachctl: reads its command line, asks the daemon, prints what it said.
+// reachctl: reads its command line, asks the daemon or the network, prints what came of it.
 #include <cerrno>
 #include <cstdio>
 #include <exception>
@@ -11,6 +11,7 @@
 #include "agent/ctl/command_line.hpp"
 #include "agent/ctl/command_output.hpp"
 #include "agent/ctl/io/control_client.hpp"
+#include "agent/ctl/io/mtu_command.hpp"
 #include "agent/ctl/io/surroundings.hpp"
 #include "common/build_info.hpp"
 
@@ -40,8 +41,18 @@ std::string version() {
     return version_text(build.version, build.revision, build.compiler) + "\n";
 }
 
+int print(const Output& output) {
+    if (!output.error.empty()) {
+        complain(output.error);
+    }
+    return print(output.text, output.exit_code);
+}
+
 int run(const Invocation& invocation) {
     constexpr unsigned forbidden = 403;
+    if (invocation.command == Command::mtu) {
+        return print(run_mtu_command(invocation, terminal_of_stdout(invocation.colour)));
+    }
     const auto answer = ask_daemon(invocation.socket, page_of(*invocation.command));
     if (!answer) {
         complain(answer.error().text);
@@ -52,11 +63,7 @@ int run(const Invocation& invocation) {
         return exit_no_daemon;
     }
     const auto terminal = terminal_of_stdout(invocation.colour);
-    const auto output = command_output(invocation, answer->status, answer->body, terminal);
-    if (!output.error.empty()) {
-        complain(output.error);
-    }
-    return print(output.text, output.exit_code);
+    return print(command_output(invocation, answer->status, answer->body, terminal));
 }
 
 int run(const std::vector<std::string>& arguments) {

@@ -1,11 +1,35 @@
 #include "agent/ctl/peers_report.hpp"
 
+#include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace reachd::ctl {
 namespace {
 
 using Parsed = Result<PeersReport, std::string>;
+
+/// A word that is not known, of a newer daemon, is `unknown`.
+template <class Word>
+Word word_of(std::string_view text, std::size_t count, Word unknown) {
+    for (std::size_t i = 0; i < count; ++i) {
+        if (to_text(static_cast<Word>(i)) == text) {
+            return static_cast<Word>(i);
+        }
+    }
+    return unknown;
+}
+
+PathMtu read_path_mtu(const JsonView& view) {
+    constexpr std::uint64_t bytes_max = std::numeric_limits<std::uint32_t>::max();
+    PathMtu mtu;
+    mtu.verdict =
+        word_of(view.text("verdict").value_or(""), mtu_verdict_count, MtuVerdict::undetermined);
+    mtu.direction =
+        word_of(view.text("direction").value_or(""), mtu_direction_count, MtuDirection::unknown);
+    mtu.bytes = static_cast<std::uint32_t>(std::min(view.integer("bytes").value_or(0), bytes_max));
+    return mtu;
+}
 
 Peer read_peer(const JsonView& view) {
     view.require("name");
@@ -20,6 +44,9 @@ Peer read_peer(const JsonView& view) {
     peer.loss_ratio = view.number("loss_ratio");
     peer.reason = view.text("reason").value_or("");
     peer.vm = view.text("vm").value_or("");
+    if (const auto mtu = view.object("mtu")) {
+        peer.mtu = read_path_mtu(*mtu);
+    }
     peer.probes = read_probes(view);
     return peer;
 }

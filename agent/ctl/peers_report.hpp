@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "agent/ctl/json_view.hpp"
+#include "common/path_mtu.hpp"
 #include "common/result.hpp"
 #include "common/time.hpp"
 
@@ -35,6 +36,7 @@ struct Peer {
     std::optional<double> loss_ratio;
     std::string reason;  ///< word of reachd_probe_failures_total
     std::string vm;
+    std::optional<PathMtu> mtu;  ///< verdict, direction, bytes; nothing: no size is expected
     std::vector<ProbeState> probes;
 };
 

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "agent/ctl/cause_text.hpp"
+#include "agent/ctl/mtu_report.hpp"
 #include "agent/ctl/quantity_text.hpp"
 #include "agent/ctl/table_text.hpp"
 #include "agent/ctl/topology_tree.hpp"
@@ -21,6 +22,15 @@ struct Row : ListRow {
     const Peer* peer = nullptr;
 };
 
+/// The name of the fault that its path MTU amounts to; empty for none.
+std::string mtu_fault(const Peer& peer) {
+    if (!peer.mtu || health_of(peer.state) != Health::well) {
+        return "";
+    }
+    const auto fault = fault_of(*peer.mtu);
+    return fault ? std::string(fault->name) : "";
+}
+
 std::string cause_of(const Peer& peer) {
     switch (health_of(peer.state)) {
         case Health::down: return short_reason(peer.reason);
@@ -32,8 +42,14 @@ std::string cause_of(const Peer& peer) {
     return "";
 }
 
+/// Since when a path MTU is what it is is not told: `since` is that of the state before.
 Row row_of(const Peer& peer) {
     Row row{{peer.name, peer.address, peer.state, cause_of(peer), peer.since}, &peer};
+    if (const auto fault = mtu_fault(peer); !fault.empty()) {
+        row.state = "degraded";
+        row.cause = row.cause.empty() ? fault : fault + ", " + row.cause;
+        row.since.reset();
+    }
     row.health = health_of(row);
     return row;
 }
@@ -50,6 +66,11 @@ std::string loss_cell(const Row& row) {
     return row.peer->loss_ratio ? loss_text(*row.peer->loss_ratio) : std::string(no_value);
 }
 
+std::string mtu_cell(const Peer& peer) {
+    return peer.mtu && peer.mtu->bytes != 0 ? std::to_string(peer.mtu->bytes)
+                                            : std::string(no_value);
+}
+
 TableRow cells_of(const Row& row, const PeersReport& report, const Terminal& terminal) {
     const Peer& peer = *row.peer;
     const bool is_down = row.health == Health::down;
@@ -61,6 +82,7 @@ TableRow cells_of(const Row& row, const PeersReport& report, const Terminal& ter
                       {is_down ? std::string(no_value) : rtt_cell(peer.rtt_seconds, terminal)},
                       {is_down ? std::string(no_value) : rtt_cell(peer.rtt_p99_seconds, terminal)},
                       {loss_cell(row)},
+                      {mtu_cell(peer)},
                       since_cell(row, report.time),
                       cause_cell(row)}};
 }
@@ -76,6 +98,7 @@ std::string table_of(const std::vector<Row>& rows,
                                              {"RTT", Fit::whole, true},
                                              {"P99", Fit::drop_first, true},
                                              {"LOSS", Fit::whole, true},
+                                             {"MTU", Fit::drop_third, true},
                                              {"SINCE", Fit::whole, true},
                                              {"CAUSE", Fit::cut_end, false, true}};
     std::vector<TableRow> table;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "agent/ctl/json_view.hpp"
+#include "common/path_mtu.hpp"
 
 namespace reachd::ctl {
 namespace {
@@ -64,6 +65,29 @@ void read_topology(const JsonView& topology, StatusReport& report) {
     }
 }
 
+void read_path_mtu(const JsonView& mtus, StatusReport& report) {
+    report.mtus_measured = mtus.integer("measured").value_or(0);
+    report.mtus_as_expected = mtus.integer("as_expected").value_or(0);
+    report.mtus_mismatched = mtus.integer("mismatched").value_or(0);
+    report.mtus_undetermined = mtus.integer("undetermined").value_or(0);
+}
+
+void read_mtu_misfits(const JsonView& root, StatusReport& report) {
+    for (const JsonView& found : root.objects("mtu_inconsistencies")) {
+        const auto conflict = found.text("conflict").value_or("");
+        if (conflict == to_text(MtuConflict::port_below_uplink)) {
+            continue;
+        }
+        report.mtu_misfits.push_back({.conflict = conflict,
+                                      .bridge = found.text("bridge").value_or(""),
+                                      .larger = found.text("larger").value_or("?"),
+                                      .larger_bytes = found.integer("larger_bytes").value_or(0),
+                                      .smaller = found.text("smaller").value_or("?"),
+                                      .smaller_bytes = found.integer("smaller_bytes").value_or(0),
+                                      .devices = found.integer("devices").value_or(1)});
+    }
+}
+
 void read_agent(const JsonView& agent, StatusReport& report) {
     report.version = agent.text("version").value_or("");
     report.uptime_seconds = agent.number("uptime_seconds");
@@ -99,6 +123,10 @@ Result<StatusReport, std::string> parse_status(std::string_view body) {
     if (const auto topology = root.object("topology")) {
         read_topology(*topology, report);
     }
+    if (const auto mtus = root.object("path_mtu")) {
+        read_path_mtu(*mtus, report);
+    }
+    read_mtu_misfits(root, report);
     if (const auto agent = root.object("agent")) {
         read_agent(*agent, report);
     }

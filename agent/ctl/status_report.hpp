@@ -43,6 +43,17 @@ struct LastChange {
     std::string text;
 };
 
+/// Devices of the host whose MTUs do not fit together.
+struct MtuMisfit {
+    std::string conflict{};  ///< word of common/path_mtu.hpp, or of a newer daemon
+    std::string bridge{};    ///< empty: in none
+    std::string larger{};
+    std::uint64_t larger_bytes = 0;
+    std::string smaller{};
+    std::uint64_t smaller_bytes = 0;
+    std::uint64_t devices = 0;  ///< that are too large
+};
+
 /// What is not known is empty or 0.
 struct StatusReport {
     std::string host;
@@ -69,6 +80,12 @@ struct StatusReport {
     std::uint64_t overruns = 0;
     std::uint64_t resyncs = 0;
     std::optional<LastChange> last_change;
+
+    std::uint64_t mtus_measured = 0;
+    std::uint64_t mtus_as_expected = 0;
+    std::uint64_t mtus_mismatched = 0;
+    std::uint64_t mtus_undetermined = 0;
+    std::vector<MtuMisfit> mtu_misfits;  ///< only those that lose traffic
 
     std::string version;
     std::optional<double> uptime_seconds;

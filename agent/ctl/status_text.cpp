@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "agent/ctl/quantity_text.hpp"
+#include "common/path_mtu.hpp"
 
 namespace reachd::ctl {
 namespace {
@@ -20,6 +21,8 @@ constexpr std::size_t value_column = 13;
 constexpr std::size_t detail_column = 42;
 constexpr std::size_t name_width_min = 8;
 constexpr std::size_t cause_width_min = 9;  // "no answer"
+constexpr std::size_t mark_width = 2;
+constexpr std::size_t gap = 2;
 constexpr double on_time_enough = 0.99;
 
 std::size_t right_end(const Terminal& terminal) {
@@ -68,13 +71,24 @@ std::vector<std::string> ills(const StatusReport& report) {
     if (report.throttle_ratio < 1) {
         parts.push_back(fmt::format("probing at {}", percent_text(report.throttle_ratio)));
     }
+    if (report.mtus_mismatched > 0) {
+        parts.push_back(plural(report.mtus_mismatched, "path MTU") + " mismatched");
+    }
+    if (!report.mtu_misfits.empty()) {
+        parts.push_back(plural(report.mtu_misfits.size(), "MTU conflict"));
+    }
     return parts;
+}
+
+/// The daemon calls a host healthy that everything answers; what else is known to be wrong is told.
+bool is_well(const StatusReport& report) {
+    return report.healthy && ills(report).empty();
 }
 
 TextLine verdict_line(const StatusReport& report, const Terminal& terminal) {
     const auto host = report.host.empty() ? std::string("this host") : report.host;
     TextLine line;
-    if (report.healthy) {
+    if (is_well(report)) {
         line.add(glyphs(terminal).up, Ink::good).add(" " + host + " is ");
         line.add("healthy", Ink::good);
     } else {
@@ -85,10 +99,12 @@ TextLine verdict_line(const StatusReport& report, const Terminal& terminal) {
         line.add(parts.empty() ? " is " : ": ");
         line.add(parts.empty() ? "not healthy" : joined(parts), ink);
     }
-    if (report.time) {
-        line.add_right(clock_text(*report.time) + " UTC", right_end(terminal));
+    const auto time = report.time ? clock_text(*report.time) + " UTC" : std::string();
+    if (terminal.is_terminal) {
+        const auto besides = time.empty() ? 0 : gap + display_width(time);
+        line.cut(terminal.columns - std::min(terminal.columns, besides), terminal);
     }
-    return line;
+    return time.empty() ? line : line.add_right(time, right_end(terminal));
 }
 
 /// Widths of the columns; 0: each row takes what it needs.
@@ -98,9 +114,6 @@ struct PeerColumns {
     std::size_t cause = 0;
     std::size_t since = 0;
 };
-
-constexpr std::size_t mark_width = 2;
-constexpr std::size_t gap = 2;
 
 std::string since_text(const UnreachablePeer& peer, const StatusReport& report) {
     return report.time && peer.since ? "for " + age_text(*report.time - *peer.since) : "";
@@ -156,6 +169,54 @@ std::string unreachable_text(const StatusReport& report, const Terminal& termina
         text += fmt::format("{} {} more are unreachable\n",
                             glyphs(terminal).ellipsis,
                             report.peers_down - report.unreachable.size());
+    }
+    return text;
+}
+
+/// "port vnet3 has MTU 9000, uplink eno1 takes 1500"; of a newer daemon's conflict only who and how
+/// much.
+std::string misfit_text(const MtuMisfit& misfit) {
+    const auto is = [&misfit](MtuConflict conflict) {
+        return misfit.conflict == to_text(conflict);
+    };
+    std::string_view larger;
+    std::string_view smaller;
+    std::string_view place;
+    if (is(MtuConflict::port_above_uplink)) {
+        larger = "port ";
+        smaller = "uplink ";
+    } else if (is(MtuConflict::port_above_bridge)) {
+        larger = "port ";
+        smaller = "bridge ";
+    } else if (is(MtuConflict::veth_ends)) {
+        smaller = "its other end ";
+    } else if (is(MtuConflict::overlay_above_underlay)) {
+        place = " below it";
+    }
+    auto text = fmt::format("{}{} has MTU {}, {}{}{} takes {}",
+                            larger,
+                            misfit.larger,
+                            misfit.larger_bytes,
+                            smaller,
+                            misfit.smaller,
+                            place,
+                            misfit.smaller_bytes);
+    if (misfit.devices > 1) {
+        text += fmt::format(" ({} more too large)", misfit.devices - 1);
+    }
+    return text;
+}
+
+std::string misfits_text(const StatusReport& report, const Terminal& terminal) {
+    std::string text;
+    for (const auto& misfit : report.mtu_misfits) {
+        TextLine line;
+        line.add(glyphs(terminal).warning, Ink::warning).add(" ");
+        line.add(misfit.bridge.empty() ? "" : misfit.bridge + ": ").add(misfit_text(misfit));
+        if (terminal.is_terminal) {
+            line.cut(terminal.columns, terminal);
+        }
+        text += line.text(terminal);
     }
     return text;
 }
@@ -236,7 +297,7 @@ std::string guests_line(const StatusReport& report, const Terminal& terminal) {
 
 std::string more_text(const StatusReport& report) {
     std::vector<std::string> commands;
-    if (report.peers_down > 0) {
+    if (report.peers_down > 0 || report.mtus_mismatched > 0) {
         commands.emplace_back("reachctl peers");
     }
     if (!report.guests_ill.empty()) {
@@ -263,6 +324,17 @@ std::string topology_line(const StatusReport& report,
                              report.last_change->text);
     }
     return summary_line("Topology", value, detail, terminal);
+}
+
+std::string path_mtu_line(const StatusReport& report, const Terminal& terminal) {
+    auto value = fmt::format("{} of {} as expected", report.mtus_as_expected, report.mtus_measured);
+    if (report.mtus_mismatched > 0) {
+        value += fmt::format(", {} mismatched", report.mtus_mismatched);
+    }
+    if (report.mtus_undetermined > 0) {
+        value += fmt::format(", {} undetermined", report.mtus_undetermined);
+    }
+    return summary_line("Path MTU", value, "", terminal);
 }
 
 std::string agent_line(const StatusReport& report,
@@ -304,14 +376,16 @@ std::string status_text(const StatusReport& report,
                         const Terminal& terminal) {
     // The verdict is no legend: it stays.
     std::string text = verdict_line(report, terminal).text(terminal);
-    if (!report.unreachable.empty() || report.peers_down > 0) {
-        text += "\n" + unreachable_text(report, terminal) + "\n";
+    const auto ill = unreachable_text(report, terminal) + misfits_text(report, terminal);
+    if (!ill.empty()) {
+        text += "\n" + ill + "\n";
     }
     text += peers_line(report, terminal);
     text += report.guests > 0 ? guests_line(report, terminal) : "";
     text += topology_line(report, view, terminal);
+    text += report.mtus_measured > 0 ? path_mtu_line(report, terminal) : "";
     text += agent_line(report, view, terminal);
-    if (!report.healthy && view.legend) {
+    if (!is_well(report) && view.legend) {
         text += more_text(report);
     }
     return text;

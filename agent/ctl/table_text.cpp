@@ -83,6 +83,7 @@ void Layout::cut(Fit fit, std::size_t least, std::size_t columns_max) {
 void Layout::fit(std::size_t columns_max) {
     drop(Fit::drop_first, columns_max);
     drop(Fit::drop_second, columns_max);
+    drop(Fit::drop_third, columns_max);
     cut(Fit::cut_end, end_width_usual, columns_max);
     const auto before = widths_;
     cut(Fit::cut_middle, middle_width_min, columns_max);

@@ -17,6 +17,7 @@ namespace reachd::ctl {
 enum class Fit : std::uint8_t {
     drop_first,
     drop_second,
+    drop_third,
     cut_end,
     cut_middle,
     whole,  ///< never cut: addresses, numbers, codes

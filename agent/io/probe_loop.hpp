@@ -11,9 +11,9 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "agent/agent.hpp"
-#include "agent/io/egress_finder.hpp"
 #include "agent/io/netlink_socket.hpp"
 #include "common/io/system_clock.hpp"
+#include "probes/io/egress_finder.hpp"
 #include "probes/io/icmp_socket.hpp"
 #include "probes/io/neighbour_sockets.hpp"
 #include "probes/io/path_mtu_sockets.hpp"

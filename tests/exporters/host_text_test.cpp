@@ -55,7 +55,8 @@ TEST_CASE("every family of the host and the agent has its place, used or not") {
         const bool is_of_peers =
             (row.group == MetricGroup::peers && row.metric != Metric::peers &&
              row.metric != Metric::guests) ||
-            (row.group == MetricGroup::probes && row.metric != Metric::host_rtt);
+            (row.group == MetricGroup::probes && row.metric != Metric::host_rtt) ||
+            row.group == MetricGroup::path_mtu;
         const bool is_of_interfaces =
             row.group == MetricGroup::interfaces && row.metric != Metric::interfaces;
         CAPTURE(row.name);

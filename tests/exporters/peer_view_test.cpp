@@ -141,3 +141,15 @@ TEST_CASE("a guest is up with any of its addresses, and down with the last one")
     CHECK(verdict({{}}) == std::pair(Reachability::unknown, 0.0));
     CHECK(verdict({}) == std::pair(Reachability::unknown, 0.0));
 }
+
+TEST_CASE("a path MTU is that of the peer, where a size is expected") {
+    auto snapshot = with_peers(4);
+    snapshot.path_mtus.resize(2);
+    snapshot.path_mtus[0].peer = 1;
+    snapshot.path_mtus[1].peer = 3;
+    const PeerView view(snapshot);
+    CHECK(view.path_mtu(0) == nullptr);
+    CHECK(view.path_mtu(1) == &snapshot.path_mtus[0]);
+    CHECK(view.path_mtu(2) == nullptr);
+    CHECK(view.path_mtu(3) == &snapshot.path_mtus[1]);
+}

@@ -71,3 +71,28 @@ TEST_CASE("an answer about peers has an end, and says what is missing") {
     CHECK(answer["peers"].size() + answer["peers_omitted"].get<std::size_t>() == 1000);
     CHECK(answer["peers_omitted"] > 800);
 }
+
+TEST_CASE("a path MTU names the smaller device and the peer's fragments where there are any") {
+    auto snapshot = test::sample_snapshot();
+    auto& mtu = snapshot.path_mtus.at(1).mtu;
+    mtu.verdict = MtuVerdict::local;
+    mtu.bytes = 1500;
+    mtu.device = static_cast<IfIndex>(5);
+    mtu.fragment = 1480;
+    const auto mtu_of = [&snapshot](std::size_t peer) {
+        return json::parse(peers_json(snapshot))["peers"].at(peer)["mtu"];
+    };
+    CHECK(mtu_of(1) == json{{"expected_bytes", 1500},
+                            {"bytes", 1500},
+                            {"verdict", "local"},
+                            {"direction", "none"},
+                            {"reporter", nullptr},
+                            {"reporter_mtu_bytes", nullptr},
+                            {"device", R"(vn"0\x1b)"},
+                            {"largest_fragment_bytes", 1480}});
+    mtu.device = static_cast<IfIndex>(99);  // gone by now
+    CHECK(mtu_of(1)["device"].is_null());
+    snapshot.path_mtus.erase(snapshot.path_mtus.begin());
+    CHECK(mtu_of(0).is_null());
+    CHECK(mtu_of(1)["verdict"] == "local");
+}

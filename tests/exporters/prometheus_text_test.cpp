@@ -112,11 +112,31 @@ bool has_line(const std::string& text, const std::string& line) {
     return ("\n" + text).find("\n" + line + "\n") != std::string::npos;
 }
 
+/// Of the peer that was added last.
+void add_path_mtu(Snapshot& snapshot, Random& random) {
+    auto& row = snapshot.path_mtus.emplace_back();
+    row.peer = static_cast<std::uint32_t>(snapshot.peers.size() - 1);
+    row.mtu.verdict = static_cast<MtuVerdict>(random.below(mtu_verdict_count));
+    row.mtu.direction = static_cast<MtuDirection>(random.below(mtu_direction_count));
+    row.mtu.expected = 9000;
+    row.mtu.bytes = row.mtu.verdict == MtuVerdict::undetermined
+                        ? 0
+                        : static_cast<std::uint32_t>(68 + random.below(9000));
+    row.mtu.reporter = random.below(2) == 0 ? IpAddress() : *IpAddress::parse("2001:db8::ff");
+    for (auto& count : row.packets) {
+        count = random.next() >> (20U + random.below(44));
+    }
+}
+
+/// Every other one with a path MTU, host0 first.
 Snapshot many_peers(std::size_t count) {
     Random random(11);
     auto snapshot = sample_snapshot();
     for (std::size_t i = 0; i < count; ++i) {
         add_peer(snapshot, fmt::format("host{}", i), fmt::format("10.1.0.{}", i), random);
+        if (i % 2 == 0) {
+            add_path_mtu(snapshot, random);
+        }
     }
     return snapshot;
 }
@@ -131,7 +151,7 @@ TEST_CASE(
     prometheus::TextSerializer().Serialize(reference, test::reference_families(snapshot));
     const auto expected = by_family(reference.str());
     const auto actual = by_family(render(snapshot));
-    REQUIRE(expected.size() == 25);
+    REQUIRE(expected.size() == 30);
     for (const auto& [name, lines] : expected) {
         CAPTURE(name);
         REQUIRE(actual.count(name) == 1);
@@ -293,12 +313,24 @@ TEST_CASE("the number of series is the number of sample lines") {
     }
 }
 
+TEST_CASE("beyond the limit path MTUs are left out first, the last ones first") {
+    auto snapshot = many_peers(10);
+    const auto all = PrometheusText(std::make_shared<const Snapshot>(snapshot), {}).series();
+    snapshot.series_limit = all - 1;
+    PrometheusText limited(std::make_shared<const Snapshot>(snapshot), {});
+    CHECK(limited.series() + limited.series_dropped() == all);
+    const auto text = render(snapshot);
+    CHECK(text.find("reachd_path_mtu_expected_bytes{peer=\"host8\"") == std::string::npos);
+    CHECK(text.find("reachd_path_mtu_expected_bytes{peer=\"host6\"") != std::string::npos);
+    CHECK(text.find("peer=\"host9\"") != std::string::npos);
+}
+
 TEST_CASE("beyond the limit whole peers are left out, the last ones first") {
     auto snapshot = many_peers(10);
     PrometheusText unlimited(std::make_shared<const Snapshot>(snapshot), {});
     const auto all = unlimited.series();
 
-    snapshot.series_limit = all - 1;
+    snapshot.series_limit = all - PathMtuRows(snapshot).series() - 1;
     PrometheusText limited(std::make_shared<const Snapshot>(snapshot), {});
     const auto text = render(snapshot);
     CHECK(limited.series() < all);

@@ -159,6 +159,52 @@ inline void add_probe_families(std::vector<prometheus::MetricFamily>& families,
     families.push_back(std::move(jitter));
 }
 
+/// Link-local addresses with the name of their interface.
+inline std::string reference_address(const Snapshot& snapshot, const IpAddress& address) {
+    if (snapshot.topology) {
+        for (const auto& link : snapshot.topology->links) {
+            if (link->index == address.scope()) {
+                return address.to_string(link->name);
+            }
+        }
+    }
+    return address.to_string();
+}
+
+inline void add_path_mtu_families(std::vector<prometheus::MetricFamily>& families,
+                                  const Snapshot& snapshot) {
+    auto bytes = reference_family(Metric::path_mtu);
+    auto expected = reference_family(Metric::path_mtu_expected);
+    auto mismatch = reference_family(Metric::path_mtu_mismatch);
+    auto info = reference_family(Metric::path_mtu_info);
+    auto packets = reference_family(Metric::path_mtu_packets);
+    for (const auto& [peer, mtu, counts] : snapshot.path_mtus) {
+        const auto labels = reference_labels(snapshot.peers[peer]);
+        const bool known = mtu.verdict != MtuVerdict::undetermined;
+        if (known) {
+            add_value(bytes, labels, mtu.bytes);
+        }
+        add_value(expected, labels, mtu.expected);
+        add_value(mismatch, labels, known && mtu.verdict != MtuVerdict::ok ? 1 : 0);
+        auto described = labels;
+        described.push_back({"verdict", std::string(to_text(mtu.verdict))});
+        described.push_back({"direction", std::string(to_text(mtu.direction))});
+        if (!mtu.reporter.is_unspecified()) {
+            described.push_back({"reporter", reference_address(snapshot, mtu.reporter)});
+        }
+        add_value(info, std::move(described), 1);
+        const char* const results[]{"answered", "lost", "too_big", "not_sent"};
+        for (std::size_t i = 0; i < counts.size(); ++i) {
+            auto counted = labels;
+            counted.push_back({"result", results[i]});
+            add_value(packets, std::move(counted), static_cast<double>(counts[i]));
+        }
+    }
+    for (auto* family : {&bytes, &expected, &mismatch, &info, &packets}) {
+        families.push_back(std::move(*family));
+    }
+}
+
 inline std::string reference_kind(const Snapshot& snapshot, const Link& link) {
     for (const auto& device : snapshot.devices) {
         if (device.index == link.index && device.virtual_function) {
@@ -288,6 +334,7 @@ inline std::vector<prometheus::MetricFamily> reference_families(const Snapshot& 
     }
     add_peer_families(families, snapshot);
     add_probe_families(families, snapshot);
+    add_path_mtu_families(families, snapshot);
     return families;
 }
 

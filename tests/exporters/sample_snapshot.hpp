@@ -240,6 +240,30 @@ inline void add_guests(Snapshot& snapshot) {
     snapshot.guests = {web, fresh};
 }
 
+/// Of the guest one that a router signals, of the gateway one that is not determined.
+inline void add_path_mtus(Snapshot& snapshot) {
+    const auto bridge = static_cast<IfIndex>(4);
+    const auto nic = static_cast<IfIndex>(2);
+    PathMtuSnapshot signalled;
+    signalled.peer = 0;
+    signalled.mtu.verdict = MtuVerdict::signalled;
+    signalled.mtu.direction = MtuDirection::forward;
+    signalled.mtu.expected = 9000;
+    signalled.mtu.bytes = 1400;
+    signalled.mtu.reporter = *IpAddress::parse("fe80::9");
+    signalled.mtu.reporter.set_scope(bridge);
+    signalled.mtu.reported = 1400;
+    signalled.packets = {100, 3, 2, 1};
+    PathMtuSnapshot undetermined;
+    undetermined.peer = 1;
+    undetermined.mtu.expected = 1500;
+    undetermined.packets = {0, 18'446'744'073'709'551'615U, 0, 0};
+    snapshot.path_mtus = {signalled, undetermined};
+    snapshot.mtu_inconsistencies = {
+        {MtuConflict::port_above_bridge, bridge, nic, bridge, 9000, 1500, 1},
+        {MtuConflict::port_below_uplink, bridge, nic, static_cast<IfIndex>(5), 9000, 1500, 2}};
+}
+
 inline Snapshot sample_snapshot() {
     Snapshot snapshot;
     snapshot.sequence = 42;
@@ -251,6 +275,7 @@ inline Snapshot sample_snapshot() {
     add_odd_peers(snapshot);
     add_topology(snapshot);
     add_guests(snapshot);
+    add_path_mtus(snapshot);
     add_engine(snapshot);
     snapshot.netlink.messages = {{"newlink", 12}, {"delroute", 1}};
     snapshot.netlink.overruns = 1;

@@ -220,3 +220,50 @@ TEST_CASE("names of every kind survive") {
     snapshot.host.virtualization = "\xed\xa0\x80";
     CHECK(status_of(snapshot)["host"]["name"] == "h\xef\xbf\xbd\xef\xbf\xbd");
 }
+
+TEST_CASE("path MTUs are counted by what became of the expectation") {
+    Snapshot snapshot;
+    CHECK(status_of(snapshot)["path_mtu"] ==
+          json{{"measured", 0}, {"as_expected", 0}, {"mismatched", 0}, {"undetermined", 0}});
+    const auto add_verdict = [&](MtuVerdict verdict, int times) {
+        for (int i = 0; i < times; ++i) {
+            add(snapshot, "1", Reachability::up);
+            auto& row = snapshot.path_mtus.emplace_back();
+            row.peer = static_cast<std::uint32_t>(snapshot.peers.size() - 1);
+            row.mtu.verdict = verdict;
+        }
+    };
+    add_verdict(MtuVerdict::ok, 5);
+    add_verdict(MtuVerdict::undetermined, 7);
+    add_verdict(MtuVerdict::signalled, 1);
+    add_verdict(MtuVerdict::black_hole, 1);
+    add_verdict(MtuVerdict::local, 1);
+    add_verdict(MtuVerdict::peer_egress, 1);
+    CHECK(status_of(snapshot)["path_mtu"] ==
+          json{{"measured", 16}, {"as_expected", 5}, {"mismatched", 4}, {"undetermined", 7}});
+}
+
+TEST_CASE("of MTUs that do not fit those that lose traffic come first, and the list is bounded") {
+    auto snapshot = test::sample_snapshot();
+    const auto bridge = static_cast<IfIndex>(4);
+    const auto gone = static_cast<IfIndex>(99);
+    snapshot.mtu_inconsistencies = {
+        {MtuConflict::veth_ends, IfIndex::any, static_cast<IfIndex>(6), gone, 9000, 1500, 1}};
+    snapshot.mtu_inconsistencies.insert(
+        snapshot.mtu_inconsistencies.begin(),
+        500,
+        {MtuConflict::port_below_uplink, bridge, static_cast<IfIndex>(2), bridge, 9000, 1500, 3});
+    const auto list = status_of(snapshot)["mtu_inconsistencies"];
+    REQUIRE(list.size() == status_inconsistencies_max);
+    CHECK(list[0] == json{{"conflict", "veth_ends"},
+                          {"bridge", nullptr},
+                          {"larger", "v\u00e9th6"},
+                          {"larger_bytes", 9000},
+                          {"smaller", nullptr},
+                          {"smaller_bytes", 1500},
+                          {"devices", 1}});
+    CHECK(list[1]["conflict"] == "port_below_uplink");
+    CHECK(list[1]["bridge"] == "br0");
+    CHECK(list[1]["larger"] == "eno1");
+    CHECK(list[1]["devices"] == 3);
+}

@@ -117,3 +117,27 @@ TEST_CASE("only a bridge is the bridge of a link") {
     CHECK_FALSE(view.bridge_of(view.link(4)));
     CHECK_FALSE(view.bridge_of(view.link(5)));
 }
+
+TEST_CASE("names are those of the indexes, as far as there are any") {
+    const auto snapshot = test::sample_snapshot();
+    const TopologyView view(snapshot);
+    CHECK(view.name_of(static_cast<IfIndex>(4)) == "br0");
+    CHECK(view.name_of(static_cast<IfIndex>(99)).empty());
+    CHECK(view.name_of(IfIndex::any).empty());
+    CHECK(TopologyView(Snapshot{}).name_of(static_cast<IfIndex>(4)).empty());
+}
+
+TEST_CASE("an address has the zone of its interface only where it needs one") {
+    const auto snapshot = test::sample_snapshot();
+    const TopologyView view(snapshot);
+    auto local = *IpAddress::parse("fe80::9");
+    CHECK(view.address_text(local) == "fe80::9");
+    local.set_scope(static_cast<IfIndex>(4));
+    CHECK(view.address_text(local) == "fe80::9%br0");
+    local.set_scope(static_cast<IfIndex>(99));
+    CHECK(view.address_text(local) == "fe80::9");
+    auto global = *IpAddress::parse("2001:db8::9");
+    global.set_scope(static_cast<IfIndex>(4));
+    CHECK(view.address_text(global) == "2001:db8::9");
+    CHECK(view.address_text({}).empty());
+}

@@ -201,7 +201,7 @@ def peers_ill_first(lab):
     outcome = daemon.reachctl("peers")
     assert outcome.code == 1 and not outcome.errors, outcome
     assert outcome.lines[0].split()[:3] == ["PEER", "ADDRESS", "KIND"], outcome.output
-    assert re.match(r"✖ dead +10\.77\.0\.99 +host +down +- +- +100 % +\S+  [a-z ]+$",
+    assert re.match(r"✖ dead +10\.77\.0\.99 +host +down +- +- +100 % +- +\S+  [a-z ]+$",
                     outcome.lines[1]), outcome.output
     assert [line[:4] for line in outcome.lines[2:4]] == ["● p4", "● p6"], outcome.output
     assert outcome.lines[4] == "3 peers: 2 up, 1 down.", outcome.output
@@ -221,6 +221,29 @@ def peers_ill_first(lab):
         assert flight >= 0, probe
     assert found["dead"]["state"] == "down" and found["dead"]["rtt_seconds"] is None, found
     assert 0 < found["p4"]["rtt_seconds"] < 0.1, found
+
+
+@test(quick=True)
+def a_path_mtu_that_is_too_small(lab):
+    place = places.switched(lab)
+    daemon = start(lab, place.hv, {**PEERS[0], "mtu": {"expected_bytes": 9000}}, PEERS[1],
+                   host={"name": "hv1"})
+    daemon.wait_up("p4", "p6")
+    daemon.wait(lambda scrape: scrape.get("reachd_path_mtu_mismatch", peer="p4") == 1
+                and scrape.get("reachd_path_mtu_bytes", peer="p6") == 1500, 5, "both measured")
+    time.sleep(SNAPSHOT_AGE)
+    outcome = daemon.reachctl("peers")
+    assert outcome.code == 0 and not outcome.errors, outcome
+    assert re.match(r"▲ p4 +\S+ +host +degraded +\S+ .s +\S+ .s +\S+ % +1500 +mtu_mismatch$",
+                    outcome.lines[1]), outcome.output
+    assert re.match(r"● p6 .* % +1500 +\d+s$", outcome.lines[2]), outcome.output
+    assert outcome.lines[3] == "2 peers: 1 up, 1 degraded.", outcome.output
+    outcome = daemon.reachctl("status")
+    assert outcome.code == 0 and not outcome.errors, outcome
+    assert outcome.lines[0].startswith("▲ hv1: 1 path MTU mismatched"), outcome.output
+    assert "  Path MTU   1 of 2 as expected, 1 mismatched" in outcome.lines, outcome.output
+    found = json.loads(daemon.reachctl("peers", "--json").output)["peers"][0]["mtu"]
+    assert (found["verdict"], found["bytes"], found["device"]) == ("local", 1500, "eth0"), found
 
 
 @test(quick=True)

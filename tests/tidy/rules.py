@@ -17,7 +17,7 @@ LAYER_MAY_USE = {
     "probes": ("common",),
     "exporters": ("common",),
     "agent": ("common", "probes", "exporters"),
-    "agent/ctl": ("common",),  # reachctl: a client of the daemon, not a part of it
+    "agent/ctl": ("common", "probes"),  # reachctl: a client of the daemon that can ask by itself
 }
 
 # Libraries that a core may include, by the beginning of the path. UAPI headers only name numbers.

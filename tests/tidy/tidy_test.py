@@ -93,6 +93,8 @@ class RulesFindWhatTheyAreFor(unittest.TestCase):
         self.assertTrue(rules.is_core("agent/ctl/a.cpp"))
         self.assertEqual(include("agent/ctl/a.cpp", '"agent/ctl/b.hpp"'), [])
         self.assertEqual(include("agent/ctl/a.cpp", '"common/b.hpp"'), [])
+        self.assertEqual(include("agent/ctl/a.cpp", '"probes/b.hpp"'), [])
+        self.assertEqual(include("agent/ctl/io/a.cpp", '"probes/io/b.hpp"'), [])
         self.assertEqual(include("agent/ctl/a.cpp", "<nlohmann/json.hpp>"), [])
         self.assertEqual(include("agent/ctl/io/a.cpp", '"common/io/b.hpp"'), [])
         self.assertEqual(include("agent/ctl/io/a.cpp", "<sys/socket.h>"), [])

@@ -85,9 +85,40 @@ TEST_CASE("what is wrong is said, with what may have been meant") {
           "--json is the whole of topology, without words such as 'br0'");
 }
 
+TEST_CASE("mtu takes one address and what is expected there") {
+    const auto invocation = parsed({"mtu", "10.0.0.1", "--expected", "9000", "--json"});
+    CHECK(invocation.command == Command::mtu);
+    CHECK(invocation.words == Words{"10.0.0.1"});
+    CHECK(invocation.expected_bytes == 9000);
+    CHECK(invocation.json);
+    CHECK(parsed({"mtu", "::1"}).expected_bytes == 0);
+    CHECK(parsed({"mtu", "::1", "--expected=68"}).expected_bytes == 68);
+    CHECK(parsed({"mtu", "::1", "--expected=65535"}).expected_bytes == 65'535);
+    const auto bound = parsed({"--device=br0", "mtu", "db1", "--source", "10.0.0.9"});
+    CHECK(bound.device == "br0");
+    CHECK(bound.source == "10.0.0.9");
+    const std::string one = "mtu wants one address or host name: reachctl mtu ADDRESS";
+    CHECK(problem_of({"mtu"}) == one);
+    CHECK(problem_of({"mtu", ""}) == one);
+    CHECK(problem_of({"mtu", "10.0.0.1", "10.0.0.2"}) == one);
+    for (const std::string bytes :
+         {"67", "0", "-1", "65536", "4294967364", "99999999999999999999", "9000x", "9k", " 9000"}) {
+        CHECK(problem_of({"mtu", "db1", "--expected=" + bytes}) ==
+              "--expected=" + bytes + ": want 68 to 65535 bytes, of the whole IP packet");
+    }
+    CHECK(problem_of({"mtu", "db1", "--expected=\x1b[1m"}).find('\x1b') == std::string::npos);
+    for (const std::string option : {"--expected=9000", "--source=10.0.0.9", "--device=br0"}) {
+        const std::string name = option.substr(0, option.find('='));
+        CHECK(problem_of({"peers", option}) ==
+              name + " is not for peers; see reachctl peers --help");
+    }
+    CHECK(problem_of({"mtu", "db1", "--quiet"}) ==
+          "--quiet is not for mtu; see reachctl mtu --help");
+}
+
 TEST_CASE("commands of later versions are refused by name") {
     for (const std::string name :
-         {"faults", "watch", "reload", "ping", "mtu", "diagnose", "check-config"}) {
+         {"faults", "watch", "reload", "ping", "diagnose", "check-config"}) {
         CHECK(problem_of({name, "x"}) ==
               name + ": not available in this version; see reachctl --help");
     }
@@ -107,6 +138,10 @@ TEST_CASE("help names every command and option, in lines that fit") {
                              "--socket=PATH",
                              "--help",
                              "--version",
+                             "mtu",
+                             "--expected=BYTES",
+                             "--source=ADDR",
+                             "--device=NAME",
                              "Exit codes",
                              "Examples"}) {
         CAPTURE(word);
@@ -115,11 +150,16 @@ TEST_CASE("help names every command and option, in lines that fit") {
     CHECK(help_text(Command::status).find("--quiet") != std::string::npos);
     CHECK(help_text(Command::topology).find("--quiet") == std::string::npos);
     CHECK(help_text(Command::topology).find("reachctl topology [DEVICE...]") != std::string::npos);
+    CHECK(help_text(Command::topology).find("--expected") == std::string::npos);
+    CHECK(help_text(Command::mtu).find("--expected") != std::string::npos);
+    CHECK(help_text(Command::mtu).find("no daemon to talk to") == std::string::npos);
+    CHECK(help_text(Command::mtu).find("no permission to ask") != std::string::npos);
     for (const auto& text : {whole,
                              help_text(Command::status),
                              help_text(Command::peers),
                              help_text(Command::guests),
-                             help_text(Command::topology)}) {
+                             help_text(Command::topology),
+                             help_text(Command::mtu)}) {
         std::size_t begin = 0;
         while (begin < text.size()) {
             const auto end = text.find('\n', begin);

@@ -25,6 +25,14 @@ Peer peer(const std::string& name, const std::string& state, int since = 0) {
     return result;
 }
 
+PathMtu mtu_of(MtuVerdict verdict, MtuDirection direction, std::uint32_t bytes) {
+    PathMtu mtu;
+    mtu.verdict = verdict;
+    mtu.direction = direction;
+    mtu.bytes = bytes;
+    return mtu;
+}
+
 ListText shown(const std::vector<Peer>& peers,
                const std::vector<std::string>& words = {},
                const ViewOptions& view = {}) {
@@ -121,6 +129,46 @@ TEST_CASE("a peer that is up with a session down is not among the counted") {
     CHECK_FALSE(list.is_ill);
 }
 
+TEST_CASE("a path MTU that is not the expected one degrades a peer that is up") {
+    const auto shown_with =
+        [](const std::string& state, MtuVerdict verdict, MtuDirection direction) {
+            auto one = peer("a", state);
+            one.mtu = mtu_of(verdict, direction, 1500);
+            return shown({one}, {}, {.legend = false}).text;
+        };
+    const std::string degraded = "▲ a  10.0.0.1  host  degraded  -  -  -  1500    ";
+    const auto hole = MtuVerdict::black_hole;
+    for (const auto direction :
+         {MtuDirection::forward, MtuDirection::both, MtuDirection::unknown}) {
+        CHECK(shown_with("up", hole, direction) == degraded + "mtu_black_hole\n");
+    }
+    CHECK(shown_with("up", hole, MtuDirection::reverse) == degraded + "mtu_reverse\n");
+    for (const auto verdict : {MtuVerdict::signalled, MtuVerdict::local, MtuVerdict::peer_egress}) {
+        CHECK(shown_with("up", verdict, MtuDirection::none) == degraded + "mtu_mismatch\n");
+    }
+    for (const auto verdict : {MtuVerdict::ok, MtuVerdict::undetermined}) {
+        CHECK(shows(shown_with("up", verdict, MtuDirection::none), "● a  10.0.0.1  host  up "));
+    }
+    CHECK(shows(shown_with("suspect", hole, MtuDirection::both), "suspect"));
+    CHECK_FALSE(shows(shown_with("suspect", hole, MtuDirection::both), "mtu_"));
+    CHECK_FALSE(shows(shown_with("down", hole, MtuDirection::both), "mtu_"));
+}
+
+TEST_CASE("a degraded peer stands among the ill ones and is counted, and nothing is down") {
+    std::vector<Peer> peers;
+    for (int i = 0; i < 20; ++i) {
+        peers.push_back(peer("p" + std::to_string(i), "up"));
+    }
+    peers[15].mtu = mtu_of(MtuVerdict::signalled, MtuDirection::forward, 1400);
+    peers[15].probes = {{.probe = "tcp", .port = 443, .state = "down"}};
+    peers.push_back(peer("s", "suspect", 50));
+    const auto list = shown(peers);
+    CHECK(names(list.text).substr(0, 9) == "s p15 p0 ");
+    CHECK(shows(list.text, "mtu_mismatch, tcp/443 down\n"));
+    CHECK(shows(list.text, "21 peers: 19 up, 1 degraded, 1 suspect.\n"));
+    CHECK_FALSE(list.is_ill);
+}
+
 TEST_CASE("numbers of a peer that is down are not those of before") {
     auto one = peer("a", "down");
     one.rtt_seconds = 0.001;
@@ -138,7 +186,7 @@ TEST_CASE("what is not known is a dash, or nothing") {
     one.name = "a";
     one.state = "unknown";
     CHECK(shown({one}, {}, {.legend = false}).text ==
-          "○ a  -    unknown  -  -  -    name not resolved\n");
+          "○ a  -    unknown  -  -  -  -    name not resolved\n");
 }
 
 TEST_CASE("no peers are told in a sentence") {

@@ -19,6 +19,12 @@ TEST_CASE("a status is read whole") {
                   "ill":[{"guest":"web01","state":"down","addresses":2}]},
         "topology":{"synced":true,"interfaces":3,"overruns":4,"resyncs":5,
                     "last_change":{"time":"1970-01-01T00:00:30.000Z","device":"br0","text":"up"}},
+        "path_mtu":{"measured":9,"as_expected":4,"mismatched":3,"undetermined":2},
+        "mtu_inconsistencies":[
+            {"conflict":"port_below_uplink","bridge":"br0","larger":"eno1","larger_bytes":9000,
+             "smaller":"vnet1","smaller_bytes":1500,"devices":1},
+            {"conflict":"veth_ends","bridge":null,"larger":"v0","larger_bytes":9000,
+             "smaller":null,"smaller_bytes":1500,"devices":4}],
         "agent":{"version":"0.4.0","uptime_seconds":60.5,"cpu_ratio":0.25,
                  "resident_memory_bytes":1024,"probes_on_time_ratio":1,"skipped_probes":6,
                  "throttle_ratio":0.5},
@@ -52,6 +58,18 @@ TEST_CASE("a status is read whole") {
     CHECK(report->overruns == 4);
     CHECK(report->resyncs == 5);
     CHECK(report->last_change->device == "br0");
+    CHECK(report->mtus_measured == 9);
+    CHECK(report->mtus_as_expected == 4);
+    CHECK(report->mtus_mismatched == 3);
+    CHECK(report->mtus_undetermined == 2);
+    REQUIRE(report->mtu_misfits.size() == 1);
+    CHECK(report->mtu_misfits[0].conflict == "veth_ends");
+    CHECK(report->mtu_misfits[0].bridge.empty());
+    CHECK(report->mtu_misfits[0].larger == "v0");
+    CHECK(report->mtu_misfits[0].larger_bytes == 9000);
+    CHECK(report->mtu_misfits[0].smaller == "?");
+    CHECK(report->mtu_misfits[0].smaller_bytes == 1500);
+    CHECK(report->mtu_misfits[0].devices == 4);
     CHECK(report->version == "0.4.0");
     CHECK(report->uptime_seconds == 60.5);
     CHECK(report->resident_memory_bytes == 1024);
@@ -65,6 +83,8 @@ TEST_CASE("a verdict and the peers are the least") {
     CHECK(least->healthy);
     CHECK_FALSE(least->last_change.has_value());
     CHECK(least->throttle_ratio == 1);
+    CHECK(least->mtus_measured == 0);
+    CHECK(least->mtu_misfits.empty());
     CHECK(parse_status(R"({"peers":{}})").error() == "/healthy is missing");
     CHECK(parse_status(R"({"healthy":true})").error() == "/peers is missing");
     CHECK(parse_status(R"({"healthy":null,"peers":{}})").error() == "/healthy is missing");
@@ -78,6 +98,10 @@ TEST_CASE("wrong types anywhere are refused with their place") {
     CHECK(error_of(R"("host":"hv1")") == "/host is no object");
     CHECK(error_of(R"("topology":{"last_change":{"time":5}})") ==
           "/topology/last_change/time is no text");
+    CHECK(error_of(R"("path_mtu":{"measured":0.5})") ==
+          "/path_mtu/measured is no whole number from 0 on");
+    CHECK(error_of(R"("mtu_inconsistencies":[{"larger":5}])") ==
+          "/mtu_inconsistencies/0/larger is no text");
     CHECK(error_of(R"("agent":{"uptime_seconds":"long"})") == "/agent/uptime_seconds is no number");
     CHECK(parse_status(R"({"healthy":true,"peers":{"unreachable":[7]}})").error() ==
           "/peers/unreachable/0 is no object");

@@ -98,6 +98,13 @@ TEST_CASE("no line is wider than the terminal, at any width") {
     report.rtt_median_seconds = 0.001;
     report.last_change = LastChange{WallTime{}, "vnet0", std::string(300, 'x')};
     report.version = "0.4.0";
+    report.mtus_measured = 123'456;
+    report.mtus_mismatched = 123'456;
+    report.mtus_undetermined = 123'456;
+    report.mtu_misfits = {{.conflict = "veth_ends",
+                           .bridge = std::string(50, 'b'),
+                           .larger = std::string(50, 'l'),
+                           .smaller = "s"}};
     for (std::size_t columns = 60; columns <= 200; ++columns) {
         const Terminal terminal{columns, true, false, true};
         std::istringstream lines(status_text(report, {.all = true}, terminal));
@@ -105,6 +112,7 @@ TEST_CASE("no line is wider than the terminal, at any width") {
             CAPTURE(columns, line);
             CHECK(display_width(line) <= columns);
         }
+        CHECK(shows(status_text(report, {}, terminal), "01:00:00 UTC\n"));
     }
     const auto whole = status_text(report, {}, piped);
     CHECK(shows(whole, report.unreachable[0].peer));
@@ -133,6 +141,51 @@ TEST_CASE("guests have a line where there are any") {
     const auto text = status_text(report, {}, piped);
     CHECK(shows(text, "a down, b down, c has no address, 1 more\n"));
     CHECK(shows(text, "More: reachctl guests, reachctl topology\n"));
+}
+
+TEST_CASE("path MTUs have a line where any is measured") {
+    auto report = well();
+    CHECK_FALSE(shows(status_text(report, {}, piped), "Path MTU"));
+    report.mtus_measured = 30;
+    report.mtus_as_expected = 30;
+    auto text = status_text(report, {}, piped);
+    CHECK(shows(text, "\n  Path MTU   30 of 30 as expected\n"));
+    CHECK(text.find("● hv1 is healthy") == 0);
+    report.mtus_as_expected = 28;
+    report.mtus_undetermined = 2;
+    text = status_text(report, {}, piped);
+    CHECK(shows(text, "\n  Path MTU   28 of 30 as expected, 2 undetermined\n"));
+    CHECK(text.find("● hv1 is healthy") == 0);
+    report.mtus_undetermined = 1;
+    report.mtus_mismatched = 1;
+    text = status_text(report, {}, piped);
+    CHECK(shows(text, "28 of 30 as expected, 1 mismatched, 1 undetermined\n"));
+    CHECK(text.find("▲ hv1: 1 path MTU mismatched  ") == 0);
+    CHECK(shows(text, "More: reachctl peers, reachctl topology\n"));
+}
+
+TEST_CASE("devices whose MTUs do not fit are named, each conflict in its words") {
+    const auto line_of = [](MtuMisfit misfit) {
+        auto report = well();
+        misfit.larger = "a";
+        misfit.larger_bytes = 9000;
+        misfit.smaller = "b";
+        misfit.smaller_bytes = 1500;
+        report.mtu_misfits = {misfit};
+        const auto text = status_text(report, {}, piped);
+        CHECK(text.find("▲ hv1: 1 MTU conflict  ") == 0);
+        const auto begin = text.find("\n\n") + 2;
+        return text.substr(begin, text.find("\n\n", begin) - begin);
+    };
+    CHECK(line_of({.conflict = "port_above_uplink", .bridge = "br0", .devices = 3}) ==
+          "▲ br0: port a has MTU 9000, uplink b takes 1500 (2 more too large)");
+    CHECK(line_of({.conflict = "port_above_bridge", .bridge = "b", .devices = 1}) ==
+          "▲ b: port a has MTU 9000, bridge b takes 1500");
+    CHECK(line_of({.conflict = "veth_ends"}) == "▲ a has MTU 9000, its other end b takes 1500");
+    CHECK(line_of({.conflict = "overlay_above_underlay"}) ==
+          "▲ a has MTU 9000, b below it takes 1500");
+    CHECK(line_of({.conflict = "a newer word", .bridge = "br0"}) ==
+          "▲ br0: a has MTU 9000, b takes 1500");
 }
 
 TEST_CASE("numbers beyond reason are written all the same") {

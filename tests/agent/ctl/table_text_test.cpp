@@ -73,6 +73,16 @@ TEST_CASE("too wide: columns go in their order, then the cause is cut, then the 
     CHECK(narrow.find("85 µs") != std::string::npos);
 }
 
+TEST_CASE("columns are dropped in the order of their ranks, wherever they stand") {
+    const std::vector<Column> ranked{
+        {"CC", Fit::drop_third}, {"AA", Fit::drop_first}, {"NAME"}, {"BB", Fit::drop_second}};
+    const std::vector<TableRow> row{{{"●"}, {{"c"}, {"a"}, {"name"}, {"b"}}}};
+    CHECK(table_text(ranked, row, true, wide(18)) == "  CC  AA  NAME  BB\n● c   a   name  b\n");
+    CHECK(table_text(ranked, row, true, wide(17)) == "  CC  NAME  BB\n● c   name  b\n");
+    CHECK(table_text(ranked, row, true, wide(13)) == "  CC  NAME\n● c   name\n");
+    CHECK(table_text(ranked, row, true, wide(9)) == "  NAME\n● name\n");
+}
+
 TEST_CASE("no line is wider than the terminal down to where only whole things are left") {
     for (std::size_t width = 38; width < 90; ++width) {
         CAPTURE(width);

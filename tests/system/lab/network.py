@@ -177,6 +177,7 @@ class Wire:
     """The userspace wire between two devices of one namespace; see wire.cpp for the commands."""
 
     def __init__(self, binary, namespace):
+        self.namespace = namespace
         self._process = namespace.popen([binary, "west", "east"], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True, bufsize=1)
         self._expect("ready")

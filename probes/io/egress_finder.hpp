@@ -6,7 +6,6 @@
 
 #include <optional>
 
-#include "agent/path_mtu_watch.hpp"
 #include "common/address.hpp"
 
 namespace reachd {

@@ -1,4 +1,4 @@
-#include "agent/io/egress_finder.hpp"
+#include "probes/io/egress_finder.hpp"
 
 #include <array>
 #include <cerrno>
