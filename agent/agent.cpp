@@ -142,6 +142,7 @@ MonoTime Agent::next_deadline() const {
                      watch_.next_deadline(),
                      guests_deadline(),
                      gateway_ports_.next_deadline(),
+                     admission_due(),
                      names_.next_deadline()});
 }
 

@@ -84,7 +84,7 @@ class ProbeLoop final : private EchoSink,
                             PortUse use,
                             const NeighbourFrame& frame,
                             std::optional<WallTime> received) override;
-    void on_neighbour_flaw(IfIndex port) override;
+    void on_neighbour_flaw() override;
     void on_neighbour_overflow(IfIndex port, PortUse use) override;
 
     void on_datagram(ByteView datagram) override;
@@ -97,6 +97,7 @@ class ProbeLoop final : private EchoSink,
     void drain_probes(const void* ready);
     void perform();
     void perform_for_neighbours();
+    void perform_for_guests();
     void arm_timer();
     template <class Source>
     void wait_for(Source& source);
