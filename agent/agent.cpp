@@ -147,6 +147,7 @@ MonoTime Agent::next_deadline() const {
                      gateway_ports_.next_deadline(),
                      mtus_.next_deadline(),
                      next_mtu_conflicts_,
+                     admission_due(),
                      names_.next_deadline()});
 }
 

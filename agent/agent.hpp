@@ -114,7 +114,7 @@ class Agent {
     /// For the run-time file at the end of a run.
     std::vector<GuestAddressRecord> guest_records() const { return guests_.records(); }
 
-    /// Answers to probes of this kind may be there to be read.
+    /// A probe of this kind is out. Late answers and what guests say by themselves are not meant.
     bool awaits(ProbeKind kind) const { return engine_.in_flight(kind) > 0; }
 
     bool awaits_mtu_answers() const { return mtus_.prober().in_flight() > 0; }
@@ -171,6 +171,16 @@ class Agent {
         std::uint32_t peer = 0;
     };
 
+    /// One that limits.peers leaves no room for now.
+    struct WaitingGateway {
+        Gateway gateway;
+        MonoTime since{};
+        bool refused = false;  ///< counted: there is no guest to make room either
+    };
+
+    /// Of the sockets for gateways that cannot be opened, so many are told of, until all are open.
+    static constexpr std::size_t gateway_ports_told_max = 16;
+
     enum class Ignored : std::uint8_t { malformed, bad_checksum, foreign, wrong_source };
     static constexpr std::size_t ignored_count = 4;
 
@@ -215,14 +225,20 @@ class Agent {
     bool is_same_series(const Gateway& a, const Gateway& b) const;
     std::vector<Gateway> wanted_gateways() const;
     void follow_gateways(const Instant& now);
+    void remove_gateways_not_in(const std::vector<Gateway>& wanted);
+    void admit_gateways(const std::vector<Gateway>& wanted, const Instant& now);
+    MonoTime admission_due() const;
     void count_refused(const Gateway& gateway);
     void add_gateway(const Gateway& gateway, const Instant& now);
     void aim_at_gateway(const GatewayPeer& gateway);
     void want_gateway_ports();
     void follow_gateway_ports(const Instant& now);
-    bool is_asked_by_arp(const Peer& gateway) const;
-    std::vector<ProbeSpec> gateway_probes(const Peer& gateway) const;
+    bool can_ask(const Peer& gateway) const;
+    bool has_arp_session(const GatewayPeer& gateway) const;
+    bool wants_arp_session(const GatewayPeer& gateway) const;
+    std::vector<ProbeSpec> gateway_probes(const GatewayPeer& gateway) const;
     void follow_gateway_probes(const Instant& now);
+    void ask_gateway(Peer& gateway, const SendOrder& order, const Instant& now, Actions& actions);
     void on_gateway_heard(const NeighbourHeard& event, const Instant& now);
     void on_gateway_overflow(const NeighbourOverflowed& event);
 
@@ -233,12 +249,14 @@ class Agent {
     void leave_alone(IfIndex port, const MacAddress& mac, MonoTime now);
     void apply_guests(const std::vector<GuestTarget>& targets, bool anew, const Instant& now);
     void remove_guests_not_in(const std::map<GuestKey, const GuestTarget*>& wanted);
+    void admit_guests(std::vector<const GuestTarget*> fresh, const Instant& now);
+    void put_in_turn(std::vector<const GuestTarget*>& fresh) const;
     void add_guest(const GuestTarget& target, const Instant& now);
     void update_guest(GuestPeer& guest, const GuestTarget& target, const Instant& now);
     void aim_at_guest(Peer& peer, const GuestTarget& target) const;
     std::vector<ProbeSpec> guest_probes(const GuestTarget& target) const;
     std::set<std::string> series_of_others() const;
-    bool has_room_for_guest() const;
+    std::size_t room_for_guests() const;
     void evict_guests(std::size_t others);
     void count_refused(const GuestTarget& target);
     void snapshot_guests(Snapshot& snapshot, const Instant& now) const;
@@ -267,6 +285,8 @@ class Agent {
                          Actions& actions);
     void judge_changed_peers(const Instant& now);
     void suspect_siblings(std::uint32_t session, const Instant& now);
+    bool is_evidence(const Peer& peer, std::uint32_t session, const Instant& now) const;
+    std::optional<bool> judge(Peer& peer, const Instant& now) const;
     void update_verdict(Peer& peer, const Instant& now);
     std::string failures_text(const Peer& peer) const;
     void log_verdict(const Peer& peer, std::optional<bool> before);
@@ -291,10 +311,10 @@ class Agent {
     /// Peers that have a host name, resolved or not.
     std::unordered_multimap<std::string, std::uint32_t> by_host_name_;
     std::vector<GatewayPeer> gateways_;
-    /// Those that limits.peers leaves no room for now.
-    std::vector<Gateway> refused_gateways_;
+    std::vector<WaitingGateway> waiting_gateways_;
     ListenedPorts gateway_ports_;
     std::uint64_t gateway_ports_failed_ = 0;
+    std::set<NeighbourPort> gateway_ports_told_;
     GuestWatch guests_;
     GuestPeers guest_peers_;
     std::uint64_t next_guest_serial_ = 0;

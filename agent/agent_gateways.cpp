@@ -14,6 +14,12 @@ constexpr std::string_view gateways_refused_message = "a4be9a1c35df4c0ab0a2f4a63
 constexpr std::string_view gateway_port_failed_message = "3f5d0b7e8c9146d2a1e04b6f92d7c385";
 constexpr std::string_view gateway_ports_open_message = "b81e6c24d0f34975936a2e58c7140f9d";
 
+/// A gateway whose route comes and goes takes no guest's place.
+constexpr Duration gateway_patience = std::chrono::seconds(5);
+
+/// The last answer by ARP counts so long after the first question that could not be asked.
+constexpr Duration arp_evidence_time = std::chrono::seconds(30);
+
 bool same_hop(const Gateway& a, const Gateway& b) {
     return a.address == b.address && a.device == b.device;
 }
@@ -49,12 +55,13 @@ void Agent::resolve_devices(const Instant& now) {
 /// Names of devices and default routes, whenever the model may have changed.
 void Agent::follow_topology(const Instant& now) {
     const Topology& topology = netlink_.topology();
-    if (topology_followed_ && topology_revision_ == topology.revision()) {
+    if (!topology_followed_ || topology_revision_ != topology.revision()) {
+        topology_revision_ = topology.revision();
+        topology_followed_ = true;
+        resolve_devices(now);
+    } else if (now.mono < admission_due()) {
         return;
     }
-    topology_revision_ = topology.revision();
-    topology_followed_ = true;
-    resolve_devices(now);
     follow_gateways(now);
 }
 
@@ -97,6 +104,16 @@ std::vector<Gateway> Agent::wanted_gateways() const {
 
 void Agent::follow_gateways(const Instant& now) {
     const std::vector<Gateway> wanted = wanted_gateways();
+    remove_gateways_not_in(wanted);
+    admit_gateways(wanted, now);
+    for (const GatewayPeer& each : gateways_) {
+        aim_at_gateway(each);
+    }
+    want_gateway_ports();
+    follow_gateway_probes(now);
+}
+
+void Agent::remove_gateways_not_in(const std::vector<Gateway>& wanted) {
     std::erase_if(gateways_, [&](const GatewayPeer& known) {
         // A renamed device has another name in its series.
         const bool keep = contains(wanted, known.gateway) &&
@@ -107,30 +124,50 @@ void Agent::follow_gateways(const Instant& now) {
         }
         return !keep;
     });
-    const auto refused_before = std::exchange(refused_gateways_, {});
+}
+
+/// Where there is no room, guests make it for one that stays.
+void Agent::admit_gateways(const std::vector<Gateway>& wanted, const Instant& now) {
+    const auto waiting_before = std::exchange(waiting_gateways_, {});
     for (const Gateway& gateway : wanted) {
-        const bool known =
-            std::any_of(gateways_.begin(), gateways_.end(), [&](const GatewayPeer& peer) {
-                return same_hop(gateway, peer.gateway);
-            });
-        if (known) {
+        const auto is_same = [&gateway](const auto& known) {
+            return same_hop(known.gateway, gateway);
+        };
+        if (std::any_of(gateways_.begin(), gateways_.end(), is_same)) {
             continue;
         }
-        evict_guests(1);
+        const auto known = std::find_if(waiting_before.begin(), waiting_before.end(), is_same);
+        WaitingGateway waiting =
+            known == waiting_before.end() ? WaitingGateway{gateway, now.mono} : *known;
+        if (waiting.since + gateway_patience <= now.mono) {
+            evict_guests(1);
+        }
         if (peers_.size() < config_.limits.peers) {
             add_gateway(gateway, now);
-        } else {
-            refused_gateways_.push_back(gateway);
-            if (!contains(refused_before, gateway)) {
-                count_refused(gateway);
-            }
+            continue;
+        }
+        if (guest_peers_.empty() && !std::exchange(waiting.refused, true)) {
+            count_refused(gateway);
+        }
+        waiting_gateways_.push_back(waiting);
+    }
+}
+
+/// When a gateway that waits for room can have it.
+MonoTime Agent::admission_due() const {
+    if (waiting_gateways_.empty()) {
+        return mono_never;
+    }
+    if (peers_.size() < config_.limits.peers) {
+        return {};
+    }
+    MonoTime due = mono_never;
+    if (!guest_peers_.empty()) {
+        for (const WaitingGateway& each : waiting_gateways_) {
+            due = std::min(due, each.since + gateway_patience);
         }
     }
-    for (const GatewayPeer& each : gateways_) {
-        aim_at_gateway(each);
-    }
-    want_gateway_ports();
-    follow_gateway_probes(now);
+    return due;
 }
 
 /// Each once, however often the routes are looked at while there is no room for it.
@@ -159,7 +196,7 @@ void Agent::add_gateway(const Gateway& gateway, const Instant& now) {
     peer.target.device = gateway.device;
     peer.extras = std::make_unique<PeerExtras>();
     follow_guests_anew();  // no guest may have the same series
-    const auto probes = gateway_probes(peer);
+    const auto probes = ip_probes(PeerKind::gateway, config_.icmp, config_.tcp);
     gateways_.push_back(
         {gateway, add_peer(std::move(peer), config_.icmp, config_.mtu, probes, now)});
 }
@@ -183,16 +220,19 @@ void Agent::want_gateway_ports() {
         }
     }
     gateway_ports_.want(wanted);
+    std::erase_if(gateway_ports_told_, [this](const NeighbourPort& port) {
+        return !netlink_.topology().link(port.device);
+    });
 }
 
 /// Sockets that were opened in the turn before can be used from now on.
 void Agent::follow_gateway_ports(const Instant& now) {
-    const bool had_failed = gateway_ports_.any_failed();
     if (!gateway_ports_.advance(now.mono)) {
         return;
     }
     follow_gateway_probes(now);
-    if (had_failed && !gateway_ports_.any_failed()) {
+    if (!gateway_ports_told_.empty() && !gateway_ports_.any_failed()) {
+        gateway_ports_told_.clear();
         logs_.push_back({LogLevel::notice,
                          "gateways are asked by ARP and neighbour discovery again",
                          gateway_ports_open_message,
@@ -201,31 +241,47 @@ void Agent::follow_gateway_ports(const Instant& now) {
 }
 
 void Agent::handle(const GatewayPortFailed& event, const Instant& now) {
-    const bool first = !gateway_ports_.any_failed();
-    gateway_ports_failed_ += gateway_ports_.on_failed(event.port, now.mono) ? 1U : 0U;
-    const auto device = netlink_.topology().name_of(event.port.device);
-    if (!first || device.empty()) {
+    if (!gateway_ports_.on_failed(event.port, now.mono)) {
         return;
     }
-    logs_.push_back(
-        {LogLevel::warning,
-         fmt::format("gateways behind {} cannot be asked by {}: {}",
-                     device,
-                     event.port.use == PortUse::gateway_arp ? "ARP" : "neighbour discovery",
-                     event.reason),
-         gateway_port_failed_message,
-         {}});
+    ++gateway_ports_failed_;
+    const auto device = netlink_.topology().name_of(event.port.device);
+    if (device.empty() || gateway_ports_told_.size() == gateway_ports_told_max ||
+        !gateway_ports_told_.insert(event.port).second) {
+        return;
+    }
+    const bool by_arp = event.port.use == PortUse::gateway_arp;
+    logs_.push_back({LogLevel::warning,
+                     fmt::format("gateways behind {} cannot be asked by {}: {}; it is tried again",
+                                 device,
+                                 by_arp ? "ARP" : "neighbour discovery",
+                                 event.reason),
+                     gateway_port_failed_message,
+                     {{"REACHD_DEVICE", std::string(device)}}});
 }
 
-/// On its own link, too.
-bool Agent::is_asked_by_arp(const Peer& gateway) const {
+/// By ARP, now.
+bool Agent::can_ask(const Peer& gateway) const {
     const auto& target = gateway.extras->neighbour;
     return target && gateway_ports_.is_open({target->device, target->use});
 }
 
-std::vector<Agent::ProbeSpec> Agent::gateway_probes(const Peer& gateway) const {
+bool Agent::has_arp_session(const GatewayPeer& gateway) const {
+    return peers_.session_of(gateway.peer, ProbeKind::arp) != no_session;
+}
+
+/// From the first time that it can be asked. The host's address, or the socket, may be away for a
+/// moment: that ends nothing.
+bool Agent::wants_arp_session(const GatewayPeer& gateway) const {
+    return config_.arp.enabled &&
+           (can_ask(peers_[gateway.peer]) ||
+            (has_arp_session(gateway) &&
+             resolves_neighbours(netlink_.topology(), gateway.gateway.device)));
+}
+
+std::vector<Agent::ProbeSpec> Agent::gateway_probes(const GatewayPeer& gateway) const {
     auto probes = ip_probes(PeerKind::gateway, config_.icmp, config_.tcp);
-    if (is_asked_by_arp(gateway)) {
+    if (wants_arp_session(gateway)) {
         probes.push_back(
             {{ProbeKind::arp, PeerKind::gateway, config_.arp.interval, config_.arp.timeout}});
     }
@@ -234,25 +290,60 @@ std::vector<Agent::ProbeSpec> Agent::gateway_probes(const Peer& gateway) const {
 
 void Agent::follow_gateway_probes(const Instant& now) {
     for (const GatewayPeer& each : gateways_) {
-        const bool asked = peers_.session_of(each.peer, ProbeKind::arp) != no_session;
-        if (asked != is_asked_by_arp(peers_[each.peer])) {
-            set_probes(each.peer, gateway_probes(peers_[each.peer]), now);
+        if (has_arp_session(each) != wants_arp_session(each)) {
+            set_probes(each.peer, gateway_probes(each), now);
         }
     }
+}
+
+/// To the host's own MAC for it alone only while that answers: it may be wrong, as after another
+/// router took the address over in silence.
+void Agent::ask_gateway(Peer& gateway,
+                        const SendOrder& order,
+                        const Instant& now,
+                        Actions& actions) {
+    PeerExtras& extras = *gateway.extras;
+    if (!can_ask(gateway)) {
+        extras.neighbour_until = std::min(extras.neighbour_until, now.mono + arp_evidence_time);
+        engine_.on_skipped(order, SkipReason::busy);
+        return update_verdict(gateway, now);  // without this way, once it is too long ago
+    }
+    if (now.mono < extras.neighbour_until) {
+        extras.neighbour_until = mono_never;
+    }
+    NeighbourTarget target = *extras.neighbour;
+    if (!order.in_burst && engine_.reach_state(order.token.session) == Reachability::up) {
+        target.mac = known_mac(netlink_.topology(), target);
+    }
+    actions.neighbour_requests.push_back({order, target});
+}
+
+/// A way that was not tried yet says nothing, nor does an answer of long ago.
+bool Agent::is_evidence(const Peer& peer, std::uint32_t session, const Instant& now) const {
+    if (peer.identity->kind() != PeerKind::gateway ||
+        peers_.place_of(session).kind != ProbeKind::arp) {
+        return true;
+    }
+    return engine_.asked(session) && now.mono < peer.extras->neighbour_until;
 }
 
 /// Whoever answers for the gateway's address is the gateway: routers hand it on (VRRP).
 void Agent::on_gateway_heard(const NeighbourHeard& event, const Instant& now) {
     for (const GatewayPeer& each : gateways_) {
-        const auto& target = peers_[each.peer].extras->neighbour;
+        Peer& peer = peers_[each.peer];
+        const auto& target = peer.extras->neighbour;
         if (!target || target->device != event.port || !is_answer_to(*target, event.frame)) {
             continue;
         }
         // The kernel asks in the same words. What answers none of our questions answers its own,
         // and is neither late nor a duplicate.
         const auto session = peers_.session_of(each.peer, ProbeKind::arp);
-        if (session != no_session && engine_.awaits_answer(session)) {
-            engine_.on_unnumbered_answer(session, event.received, now);
+        if (session == no_session || !engine_.awaits_answer(session, now.mono)) {
+            return;
+        }
+        engine_.on_unnumbered_answer(session, event.received, now);
+        if (std::exchange(peer.extras->neighbour_until, mono_never) != mono_never) {
+            update_verdict(peer, now);  // it counts again
         }
         return;
     }

@@ -18,6 +18,11 @@ constexpr std::string_view guests_refused_message = "d3c2f4c8b6f24e0f9e0ce35d2a9
 /// Guests can change as often as they like; their peers follow at this pace.
 constexpr Duration guests_interval = std::chrono::milliseconds(100);
 
+/// By how much the one is more than the other, if at all.
+std::size_t excess(std::size_t more, std::size_t less) {
+    return more > less ? more - less : std::size_t{0};
+}
+
 std::shared_ptr<const PeerIdentity> identity_of(const GuestTarget& target) {
     return std::make_shared<const PeerIdentity>(
         target.name,
@@ -98,7 +103,7 @@ void Agent::follow_guests(const Instant& now) {
     }
     guests_.advance(netlink_.topology(), netlink_.take_fdb_news(), now);
     guests_.take_logs(now.mono, logs_);
-    if (!refused_guests_.empty() && has_room_for_guest()) {
+    if (!refused_guests_.empty() && room_for_guests() > 0) {
         guests_followed_ = false;
     }
     if (now.mono < next_guests_ && !guests_.lost_ports()) {
@@ -145,7 +150,9 @@ void Agent::apply_guests(const std::vector<GuestTarget>& targets, bool anew, con
     for (const GuestTarget& target : targets) {
         const GuestKey key{target.port, target.address, target.mac};
         if (anew || !guest_peers_.contains(key)) {
-            taken = taken ? std::move(taken) : series_of_others();
+            if (!taken) {
+                taken = series_of_others();
+            }
             if (taken->contains(PeerIdentity(target.name, target.address_text).label_text())) {
                 continue;
             }
@@ -153,22 +160,59 @@ void Agent::apply_guests(const std::vector<GuestTarget>& targets, bool anew, con
         wanted.emplace(key, &target);
     }
     remove_guests_not_in(wanted);
-    const auto refused_before = std::exchange(refused_guests_, {});
+    std::vector<const GuestTarget*> fresh;
     for (const auto& [key, target] : wanted) {
         const auto known = guest_peers_.find(key);
-        if (known != guest_peers_.end()) {
-            if (anew || known->second.target != *target) {
-                update_guest(known->second, *target, now);
-            }
-        } else if (has_room_for_guest()) {
-            add_guest(*target, now);
-        } else {
-            refused_guests_.insert(key);
-            if (!refused_before.contains(key)) {
-                count_refused(*target);
-            }
+        if (known == guest_peers_.end()) {
+            fresh.push_back(target);
+        } else if (anew || known->second.target != *target) {
+            update_guest(known->second, *target, now);
         }
     }
+    admit_guests(std::move(fresh), now);
+}
+
+void Agent::admit_guests(std::vector<const GuestTarget*> fresh, const Instant& now) {
+    if (fresh.size() > room_for_guests()) {
+        put_in_turn(fresh);
+    }
+    const auto refused_before = std::exchange(refused_guests_, {});
+    for (const GuestTarget* target : fresh) {
+        if (room_for_guests() > 0) {
+            add_guest(*target, now);
+            continue;
+        }
+        const GuestKey key{target->port, target->address, target->mac};
+        refused_guests_.insert(key);
+        if (!refused_before.contains(key)) {
+            count_refused(*target);
+        }
+    }
+}
+
+/// A guest makes up addresses, and MACs, as it likes: the first address of each MAC comes before
+/// the second one of any, and of those one of each port before another one of any. What each has
+/// already counts.
+void Agent::put_in_turn(std::vector<const GuestTarget*>& fresh) const {
+    using Turn = std::pair<std::size_t, std::size_t>;
+    std::map<std::pair<IfIndex, MacAddress>, std::size_t> addresses;
+    std::map<std::pair<IfIndex, std::size_t>, std::size_t> macs;  // that have so many addresses
+    const auto take_turn = [&addresses, &macs](IfIndex port, const MacAddress& mac) {
+        const std::size_t before = addresses[{port, mac}]++;
+        return Turn(before, macs[{port, before}]++);
+    };
+    for (const auto& [key, guest] : guest_peers_) {
+        static_cast<void>(take_turn(key.port, key.mac));
+    }
+    std::vector<std::pair<Turn, const GuestTarget*>> turns;
+    turns.reserve(fresh.size());
+    for (const GuestTarget* target : fresh) {
+        turns.emplace_back(take_turn(target->port, target->mac), target);
+    }
+    std::stable_sort(
+        turns.begin(), turns.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::transform(
+        turns.begin(), turns.end(), fresh.begin(), [](const auto& turn) { return turn.second; });
 }
 
 void Agent::remove_guests_not_in(const std::map<GuestKey, const GuestTarget*>& wanted) {
@@ -186,16 +230,14 @@ void Agent::remove_guests_not_in(const std::map<GuestKey, const GuestTarget*>& w
     });
 }
 
-bool Agent::has_room_for_guest() const {
-    return guest_peers_.size() < config_.limits.guests && peers_.size() < config_.limits.peers;
+std::size_t Agent::room_for_guests() const {
+    return std::min(excess(config_.limits.guests, guest_peers_.size()),
+                    excess(config_.limits.peers, peers_.size()));
 }
 
 /// The operator's own peers come first, then gateways, of which `others` are to find room; of the
 /// guests those that were found last go first.
 void Agent::evict_guests(std::size_t others) {
-    const auto excess = [](std::size_t size, std::size_t limit) {
-        return size > limit ? size - limit : std::size_t{0};
-    };
     const std::size_t count =
         std::min(guest_peers_.size(),
                  std::max(excess(guest_peers_.size(), config_.limits.guests),
@@ -215,7 +257,6 @@ void Agent::evict_guests(std::size_t others) {
         remove_peer(guest->second.peer);
         guest_peers_.erase(guest);
     }
-    guests_refused_logged_ = false;
     follow_guests_anew();  // who has to go is refused from now on
 }
 

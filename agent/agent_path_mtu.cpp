@@ -25,6 +25,12 @@ bool same_bytes(const IpAddress& a, const IpAddress& b) {
            std::equal(a.bytes().begin(), a.bytes().end(), b.bytes().begin());
 }
 
+/// Whether the log line would be the same.
+bool reads_alike(const PathMtu& a, const PathMtu& b) {
+    return a.verdict == b.verdict && a.bytes == b.bytes && a.expected == b.expected &&
+           a.direction == b.direction;
+}
+
 std::string direction_text(MtuDirection direction) {
     switch (direction) {
         case MtuDirection::none: return "";
@@ -201,7 +207,7 @@ void Agent::log_mtu_changes() {
         const auto told = mtu_told_.find(id);
         const bool was_ill = told != mtu_told_.end();
         if (is_mismatch(mtu.verdict)) {
-            if (was_ill && told->second == mtu) {
+            if (was_ill && reads_alike(told->second, mtu)) {
                 continue;
             }
             mtu_told_[id] = mtu;

@@ -286,6 +286,7 @@ void Agent::handle(ConfigLoaded event, const Instant& now) {
     engine_.set_probes_per_second(config_.limits.probes_per_second);
     apply_peers(configured, now);
     evict_guests(0);
+    guests_refused_logged_ = false;  // by other limits, perhaps
     while (!gateways_.empty() &&
            (!config_.discover_gateways || peers_.size() > config_.limits.peers)) {
         remove_peer(gateways_.back().peer);
@@ -293,7 +294,7 @@ void Agent::handle(ConfigLoaded event, const Instant& now) {
     }
     for (const GatewayPeer& each : gateways_) {
         set_echo_options(peers_[each.peer], config_.icmp);
-        set_probes(each.peer, gateway_probes(peers_[each.peer]), now);
+        set_probes(each.peer, gateway_probes(each), now);
         want_mtu(each.peer, config_.mtu, now);
     }
     mtus_.set_bytes_per_second(config_.limits.mtu_bytes_per_second);

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include "agent/agent.hpp"
-#include "agent/gateway_aim.hpp"
 #include "common/prefetch.hpp"
 
 namespace reachd {
@@ -160,8 +159,12 @@ void Agent::order_probe(const SendOrder& order, const Instant& now, Actions& act
     switch (place.kind) {
         case ProbeKind::icmp: return order_echo(peer, order, now, actions);
         case ProbeKind::tcp: return order_connect(peer, order, actions);
-        case ProbeKind::arp: return order_neighbour(peer, order, now, actions);
+        case ProbeKind::arp: break;
     }
+    if (peer.identity->kind() == PeerKind::gateway) {
+        return ask_gateway(peers_[place.peer], order, now, actions);
+    }
+    order_neighbour(peer, order, now, actions);
 }
 
 void Agent::order_echo(const Peer& peer,
@@ -195,11 +198,7 @@ void Agent::order_neighbour(const Peer& peer,
     if (now.mono < peer.extras->neighbour_from) {
         return engine_.on_skipped(order, SkipReason::busy);  // it checks its address anew
     }
-    NeighbourTarget target = *peer.extras->neighbour;
-    if (is_for_gateways(target.use)) {
-        target.mac = known_mac(netlink_.topology(), target);
-    }
-    actions.neighbour_requests.push_back({order, target});
+    actions.neighbour_requests.push_back({order, *peer.extras->neighbour});
 }
 
 void Agent::handle(const TcpEnded& event, const Instant& now) {
@@ -238,13 +237,19 @@ void Agent::suspect_siblings(std::uint32_t session, const Instant& now) {
     }
 }
 
-/// A peer is up while it answers in one way at least, and down when none is left that might.
-void Agent::update_verdict(Peer& peer, const Instant& now) {
+/// Sets what is shown, and gives the verdict: a peer is up while it answers in one way at least,
+/// and down when none is left that might.
+std::optional<bool> Agent::judge(Peer& peer, const Instant& now) const {
     std::array<bool, 4> seen{};  // by Reachability
     bool any_up = false;
-    bool all_down = peer.first_session != no_session;
+    bool any_evidence = false;
+    bool all_down = true;
     for (auto session = peer.first_session; session != no_session;
          session = peers_.next_session(session)) {
+        if (!is_evidence(peer, session, now)) {
+            continue;
+        }
+        any_evidence = true;
         seen[static_cast<std::size_t>(engine_.reach_state(session))] = true;
         const auto reachable = engine_.reachable(session);
         any_up = any_up || reachable == true;
@@ -258,13 +263,22 @@ void Agent::update_verdict(Peer& peer, const Instant& now) {
             break;
         }
     }
-    const auto verdict = any_up || all_down ? std::optional(any_up) : std::nullopt;
-    const auto before = std::exchange(peer.up, verdict);
-    if (peer.up == before || !peer.up) {
+    return any_up || (any_evidence && all_down) ? std::optional(any_up) : std::nullopt;
+}
+
+/// News is what differs from the last verdict, also where there was none for a while: a way of
+/// asking that is new has to be waited for.
+void Agent::update_verdict(Peer& peer, const Instant& now) {
+    const auto shown = std::exchange(peer.up, judge(peer, now));
+    if (peer.up == shown || !peer.up) {
+        return;
+    }
+    ++verdicts_;
+    const auto before = std::exchange(peer.told, peer.up);
+    if (peer.up == before) {
         return;
     }
     peer.last_change = now.wall;
-    ++verdicts_;
     if (before.has_value()) {
         ++peer.state_changes;
     }

@@ -215,7 +215,7 @@ struct Actions {
     std::vector<TcpRequest> tcp_requests;
     std::vector<ProbeToken> tcp_abandoned;  ///< nobody waits for these connects any more
     std::vector<NeighbourRequest> neighbour_requests;
-    GuestWatch::Ports guest_ports;         ///< to be closed first, then opened
+    ListenedPorts::Changes guest_ports;    ///< to be closed first, then opened
     ListenedPorts::Changes gateway_ports;  ///< likewise
     std::optional<GuestLookup> guest_lookup;
     std::optional<std::vector<GuestAddressRecord>> guest_records;  ///< for the run-time file

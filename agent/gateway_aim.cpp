@@ -11,12 +11,12 @@
 namespace reachd {
 namespace {
 
-/// Its own by now: nobody else has it, as far as is known.
+/// Its own by now: nobody else has it, as far as is known. Our questions carry the host's MAC,
+/// which those from an optimistic address must not (RFC 4429, section 3.3).
 bool is_usable(const InterfaceAddress& own, Family family) {
-    const bool checked =
-        (own.flags & IFA_F_DADFAILED) == 0 &&
-        ((own.flags & IFA_F_TENTATIVE) == 0 || (own.flags & IFA_F_OPTIMISTIC) != 0);
-    return own.address.family() == family && checked && !own.address.is_loopback();
+    constexpr std::uint32_t unchecked = IFA_F_TENTATIVE | IFA_F_OPTIMISTIC | IFA_F_DADFAILED;
+    return own.address.family() == family && (own.flags & unchecked) == 0 &&
+           !own.address.is_loopback();
 }
 
 /// Less is better.
@@ -41,10 +41,14 @@ std::optional<IpAddress> sender_for(const Topology& topology, const Gateway& gat
 
 }  // namespace
 
+bool resolves_neighbours(const Topology& topology, IfIndex device) {
+    const auto link = topology.link(device);
+    return link && link->resolves && link->hardware_type == ARPHRD_ETHER && link->mac &&
+           link->mac->is_station();
+}
+
 std::optional<NeighbourTarget> aim_at_gateway(const Topology& topology, const Gateway& gateway) {
-    const auto link = topology.link(gateway.device);
-    if (!link || !link->resolves || link->hardware_type != ARPHRD_ETHER || !link->mac ||
-        !link->mac->is_station()) {
+    if (!resolves_neighbours(topology, gateway.device)) {
         return std::nullopt;
     }
     auto sender = sender_for(topology, gateway);
@@ -56,7 +60,7 @@ std::optional<NeighbourTarget> aim_at_gateway(const Topology& topology, const Ga
     return NeighbourTarget{gateway.device,
                            gateway.address,
                            std::nullopt,
-                           *link->mac,
+                           *topology.link(gateway.device)->mac,
                            *sender,
                            v4 ? PortUse::gateway_arp : PortUse::gateway_nd};
 }

@@ -9,9 +9,12 @@
 
 namespace reachd {
 
+/// Whether neighbours on this device are resolved to Ethernet addresses, and it has one itself.
+bool resolves_neighbours(const Topology& topology, IfIndex device);
+
 /// By ARP or neighbour discovery out of its device; without a MAC to send it to, see known_mac().
-/// Nothing: there is no Ethernet, nobody is resolved there, or the host has no address to ask from,
-/// or has the gateway's address itself.
+/// Nothing: see resolves_neighbours(); or the host has no address there that it may ask from, or
+/// has the gateway's address itself.
 ///
 /// The question comes from an address of the host: an ARP probe, from 0.0.0.0, would look like a
 /// claim of the gateway's own address. For IPv6 it is a link-local one, which every router has a

@@ -294,6 +294,7 @@ std::optional<Vnic> PortFinder::vnic_of(const Link& link) {
     vnic.peer_namespace = link.kind == LinkKind::veth ? link.lower_namespace : -1;
     vnic.owner_uid = link.owner_uid;
     vnic.up = link.is_up();
+    vnic.link_changes = link.carrier_changes + topology_.admin_changes_of(link.index);
     if (!place(link, vnic)) {
         return std::nullopt;
     }

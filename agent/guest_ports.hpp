@@ -46,6 +46,8 @@ struct Vnic {
     std::int32_t peer_namespace = -1;  ///< of a veth's other end, as this namespace numbers it
     std::optional<std::uint32_t> owner_uid{};  ///< of a tap; nothing: nobody's in particular
     bool up = false;
+    /// Rises with each change of its carrier or admin state, also between two looks at it.
+    std::uint64_t link_changes = 0;
     /// False: macvtap. A frame sent on it goes to the wire, not to the guest.
     bool may_send = true;
 

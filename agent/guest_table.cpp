@@ -177,7 +177,8 @@ void GuestTable::update_port(KnownPort& port, Vnic vnic, const Instant& now) {
         vnic.zone = before.zone;
         vnic.zone_name = before.zone_name;
     }
-    if (vnic.up && !port.vnic.up) {
+    const bool flapped = vnic.link_changes != port.vnic.link_changes;
+    if (vnic.up && (flapped || !port.vnic.up)) {
         port.link_up = now.mono;
     }
     if (vnic.zone_name != port.vnic.zone_name) {

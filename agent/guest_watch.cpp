@@ -113,15 +113,24 @@ void GuestWatch::look_at_neighbours(const Topology& topology, const Instant& now
     }
 }
 
-/// Only ports that are in a bridge, or were in one here, are worth an ear. Those that are new.
+bool GuestWatch::knows(const Vnic& port) const {
+    const auto known = ports_.find(port.index);
+    return known != ports_.end() && known->second.generation == port.generation;
+}
+
+/// Only ports that are in a bridge, or were in one here, are worth an ear; and no more of them than
+/// the table takes, which counts the others. Those that are new.
 std::vector<IfIndex> GuestWatch::note_ports(const std::vector<Vnic>& ports, MonoTime now) {
     std::map<IfIndex, Known> found;
     ListenedPorts::Wanted wanted;
     std::vector<IfIndex> fresh;
+    const auto kept = static_cast<std::size_t>(std::count_if(
+        ports.begin(), ports.end(), [this](const Vnic& port) { return knows(port); }));
     for (const Vnic& port : ports) {
         const auto known = ports_.find(port.index);
-        const bool same = known != ports_.end() && known->second.generation == port.generation;
-        if (!same && !port.in_bridge() && port.kind != LinkKind::macvtap) {
+        const bool same = knows(port);
+        const bool fits = kept + fresh.size() < GuestTable::ports_max;
+        if (!same && (!fits || (!port.in_bridge() && port.kind != LinkKind::macvtap))) {
             continue;
         }
         Known& noted =
@@ -142,23 +151,17 @@ std::vector<IfIndex> GuestWatch::note_ports(const std::vector<Vnic>& ports, Mono
     return fresh;
 }
 
-GuestWatch::Ports GuestWatch::take_ports() {
-    Ports ports;
-    const ListenedPorts::Changes changes = listened_.take_changes();
-    for (const NeighbourPort& port : changes.closed) {
-        ports.closed.push_back(port.device);
-    }
-    for (const NeighbourPort& port : changes.opened) {
-        ports.opened.push_back({port.device, port.use});
-    }
-    return ports;
-}
-
 void GuestWatch::follow_listened(MonoTime now) {
     if (listened_.advance(now)) {
         targets_stale_ = true;
     }
-    if (failure_told_ && !listened_.any_failed()) {
+    const bool failing = listened_.any_failed();
+    if (untold_failures_.ports > 0 && now >= next_failure_line_) {
+        next_failure_line_ = now + failure_line_interval;
+        tell_failures(failing);
+        failure_told_ = true;
+    }
+    if (failure_told_ && !failing && untold_failures_.ports == 0) {
         failure_told_ = false;
         logs_.push_back({LogLevel::notice,
                          "all ports of guests can be listened on again",
@@ -167,23 +170,30 @@ void GuestWatch::follow_listened(MonoTime now) {
     }
 }
 
+void GuestWatch::tell_failures(bool failing) {
+    const UntoldFailures failures = std::exchange(untold_failures_, {});
+    const std::string others =
+        failures.ports > 1 ? fmt::format(" and {} more", failures.ports - 1) : std::string{};
+    logs_.push_back({LogLevel::warning,
+                     fmt::format("guests behind {}{} {} be asked by ARP, nor heard: {}{}",
+                                 failures.device,
+                                 others,
+                                 failing ? "cannot" : "could not",
+                                 failures.reason,
+                                 failing ? "; this is tried again" : ""),
+                     port_failed_message,
+                     {{"REACHD_DEVICE", failures.device}}});
+}
+
 bool GuestWatch::on_port_failed(IfIndex port, std::string_view reason, MonoTime now) {
     const auto known = ports_.find(port);
     if (known == ports_.end() || !listened_.on_failed({port, known->second.use}, now)) {
         return false;
     }
     targets_stale_ = true;
-    if (now >= next_failure_line_) {
-        next_failure_line_ = now + failure_line_interval;
-        failure_told_ = true;
-        const std::string& device = known->second.facts.device;
-        logs_.push_back({LogLevel::warning,
-                         fmt::format("guests behind {} cannot be asked by ARP, nor heard: {}; this "
-                                     "is tried again",
-                                     device,
-                                     reason),
-                         port_failed_message,
-                         {{"REACHD_DEVICE", device}}});
+    if (++untold_failures_.ports == 1) {
+        untold_failures_.device = known->second.facts.device;
+        untold_failures_.reason = reason;
     }
     return true;
 }
@@ -330,6 +340,9 @@ MonoTime GuestWatch::next_deadline() const {
     }
     if (neighbours_stale_) {
         next = std::min(next, next_neighbours_);
+    }
+    if (untold_failures_.ports > 0) {
+        next = std::min(next, next_failure_line_);
     }
     if (saved_revision_ != table_.revision()) {
         next = std::min(next, next_save_);

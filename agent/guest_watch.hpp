@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -65,7 +66,8 @@ class GuestWatch {
     static constexpr Duration quiet_save_interval = std::chrono::minutes(5);
     /// The host's neighbours can be many, and are the weakest evidence.
     static constexpr Duration neighbours_interval = std::chrono::seconds(1);
-    /// At most this often is it told that a port cannot be listened on.
+    /// At most this often is it told that ports cannot be listened on, and as often that all can be
+    /// again. What fails in between is told then, and the end not before.
     static constexpr Duration failure_line_interval = std::chrono::minutes(1);
 
     explicit GuestWatch(const Config& config);
@@ -91,19 +93,9 @@ class GuestWatch {
     /// Tell the targets again at this time, since one of them may be probed from then on.
     void tell_again_at(MonoTime time) { tell_again_ = std::min(tell_again_, time); }
 
-    struct OpenedPort {
-        IfIndex port = IfIndex::any;
-        PortUse use = PortUse::guest;
-    };
-
-    struct Ports {
-        std::vector<OpenedPort> opened;
-        std::vector<IfIndex> closed;
-    };
-
     /// Ports to listen on from now on, and no more. One that is in both has a new device. Who does
     /// not hear of a failure before the next turn takes the port for open.
-    Ports take_ports();
+    [[nodiscard]] ListenedPorts::Changes take_ports() { return listened_.take_changes(); }
 
     /// Some are to be closed: whoever is asked there must not be asked any more.
     bool lost_ports() const { return listened_.any_closed(); }
@@ -140,11 +132,20 @@ class GuestWatch {
         GuestPort facts;
     };
 
+    /// Ports that came to fail since the last line about it.
+    struct UntoldFailures {
+        std::size_t ports = 0;
+        std::string device;  ///< of the first
+        std::string reason;
+    };
+
     void look_at_ports(const Topology& topology, const Instant& now);
     void follow_fdb(const Topology& topology, const FdbNewsBatch& fdb, const Instant& now);
     void look_at_neighbours(const Topology& topology, const Instant& now);
+    bool knows(const Vnic& port) const;
     std::vector<IfIndex> note_ports(const std::vector<Vnic>& ports, MonoTime now);
     void follow_listened(MonoTime now);
+    void tell_failures(bool failing);
     void note_owner(Known& known, std::optional<std::uint32_t> owner_uid, MonoTime now);
     void want_lookups(MonoTime now);
 
@@ -152,7 +153,8 @@ class GuestWatch {
     GuestTable table_;
     std::map<IfIndex, Known> ports_;
     ListenedPorts listened_;
-    bool failure_told_ = false;
+    UntoldFailures untold_failures_;
+    bool failure_told_ = false;  ///< and its end is not
     MonoTime next_failure_line_{};
     std::vector<LogRecord> logs_;
     std::vector<NameGap> gaps_told_;

@@ -42,6 +42,11 @@ std::string_view LinkTable::name_of(IfIndex index) const {
     return link == nullptr ? std::string_view{} : std::string_view((*link)->name);
 }
 
+std::uint64_t LinkTable::admin_changes_of(IfIndex index) const {
+    const auto* node = links_.find(index);
+    return node == nullptr ? 0 : node->second.admin_changes;
+}
+
 std::vector<LinkPointer> LinkTable::all() const {
     std::vector<LinkPointer> all;
     all.reserve(links_.size());
@@ -71,6 +76,7 @@ bool LinkTable::put(Link link) {
         index_by_name_[link.name] = link.index;  // it lost its name to another, and claims it again
         renamed = true;
     }
+    entry.admin_changes += entry.link && entry.link->admin_up != link.admin_up ? 1U : 0U;
     const bool filters = reachd::filters_vlans(link);
     entry.link = std::make_shared<const Link>(std::move(link));
     if (filters != filtered) {

@@ -44,6 +44,9 @@ class LinkTable {
     std::optional<IfIndex> index_of(std::string_view name) const;
     /// Empty if there is no such link; valid until the link changes.
     std::string_view name_of(IfIndex index) const;
+    /// How often it was seen switched on or off since it appeared; of its carrier the kernel
+    /// counts.
+    std::uint64_t admin_changes_of(IfIndex index) const;
 
     std::size_t size() const { return links_.size(); }
 
@@ -127,6 +130,7 @@ class LinkTable {
   private:
     struct LinkEntry {
         LinkPointer link;
+        std::uint64_t admin_changes = 0;
         LinkCounters last_reading;
         CounterSource source = CounterSource::none;  ///< of last_reading
     };

@@ -29,6 +29,8 @@ struct PeerExtras {
     /// Of a guest or a gateway, while it can be asked on its link.
     std::optional<NeighbourTarget> neighbour{};
     MonoTime neighbour_from{};  ///< it is not asked before
+    /// Of a gateway that cannot be asked on its link for now: so long the last answer counts.
+    MonoTime neighbour_until = mono_never;
 };
 
 inline constexpr std::uint32_t no_session = 0xffffffffU;
@@ -40,6 +42,7 @@ struct Peer {
     std::uint32_t first_session = no_session;  ///< see PeerTable::next_session
     Reachability state = Reachability::unknown;
     std::optional<bool> up;
+    std::optional<bool> told;  ///< the last verdict, also while there is none
     std::uint32_t state_changes = 0;
     WallTime last_change{};
 
@@ -49,6 +52,7 @@ struct Peer {
     void forget_verdict() {
         state = Reachability::unknown;
         up.reset();
+        told.reset();
         state_changes = 0;
         last_change = {};
     }

@@ -739,6 +739,10 @@ std::vector<std::shared_ptr<const Link>> Topology::links() const {
     return tables_->links.all();
 }
 
+std::uint64_t Topology::admin_changes_of(IfIndex index) const {
+    return tables_->links.admin_changes_of(index);
+}
+
 std::optional<LinkCounters> Topology::counters_of(IfIndex index) const {
     return tables_->links.counters_of(index);
 }

@@ -107,6 +107,9 @@ class Topology {
     /// Never falling; nothing before the first reading.
     std::optional<LinkCounters> counters_of(IfIndex index) const;
 
+    /// See LinkTable.
+    std::uint64_t admin_changes_of(IfIndex index) const;
+
     /// Ordered by address.
     std::vector<InterfaceAddress> addresses_of(IfIndex index) const;
 

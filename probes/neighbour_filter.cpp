@@ -122,16 +122,25 @@ void append_outgoing(Program& program) {
     program.jump(BPF_JEQ, packet_outgoing, Label::next, Label::drop);
 }
 
+/// To one host: what answers our question is, and what is sent to all of the link, by anybody,
+/// leaves it its room in the receive buffer.
+void append_unicast(Program& program) {
+    program.load(BPF_B | BPF_ABS, 0);
+    program.jump(BPF_JSET, 0x01, Label::drop, Label::accept);
+}
+
 /// The socket gets nothing but ARP: of it the replies.
 void append_arp_replies(Program& program) {
     program.load(BPF_H | BPF_ABS, ethernet_bytes + 6);
-    program.jump(BPF_JEQ, 2, Label::accept, Label::drop);
+    program.jump(BPF_JEQ, 2, Label::next, Label::drop);
+    append_unicast(program);
 }
 
 /// The socket gets nothing but IPv6: of it the advertisements.
 void append_advertisements(Program& program) {
     append_neighbour_discovery(program, ethernet_bytes);
-    program.jump(BPF_JEQ, 136, Label::accept, Label::drop);
+    program.jump(BPF_JEQ, 136, Label::next, Label::drop);
+    append_unicast(program);
 }
 
 }  // namespace

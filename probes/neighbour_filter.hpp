@@ -1,8 +1,8 @@
 // The kernel-side filters of the sockets that listen for neighbours, as classic BPF: on the port of
 // a guest ARP, neighbour discovery and DHCP, on a device with a gateway the answers to ARP or
-// neighbour discovery. All other traffic is dropped unread, after as few instructions as may be:
-// each packet pays for them. Lets through more than is believed later: neighbour_packet looks
-// closer.
+// neighbour discovery that go to one host. All other traffic is dropped unread, after as few
+// instructions as may be: each packet pays for them. Lets through more than is believed later:
+// neighbour_packet looks closer.
 #pragma once
 
 #include <cstddef>

@@ -394,6 +394,11 @@ void PathMtuSession::end_search(MonoTime now) {
 
 // ---- The direction
 
+/// Beyond what one way may let through for a VLAN tag and the other does not.
+std::uint32_t PathMtuSession::too_large() const {
+    return std::min(cycle_->ladder->result() + 1 + tag_slack, target());
+}
+
 std::vector<MtuPacket> PathMtuSession::direction_volley() {
     std::vector<MtuPacket> volley;
     const std::size_t step = cycle_->volleys;

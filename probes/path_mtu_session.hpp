@@ -163,9 +163,7 @@ class PathMtuSession {
     std::uint32_t small_bytes() const;
     std::uint32_t target() const;
 
-    /// The smallest size that did not pass, there and back.
-    std::uint32_t too_large() const { return cycle_->ladder->result() + 1; }
-
+    std::uint32_t too_large() const;
     PathMtu answered(std::uint32_t bytes) const;
     PathMtu as_known() const;
 

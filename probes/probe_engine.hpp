@@ -149,8 +149,9 @@ class ProbeEngine {
     /// quote no more than a header.
     bool knows_sequence(std::uint32_t session, std::uint16_t low_bits) const;
 
-    /// A probe of this session is out, and has no answer yet.
-    bool awaits_answer(std::uint32_t session) const;
+    /// A probe of this session is out and has no answer yet; or it was lost, and an answer without
+    /// a number would be counted as its late one.
+    bool awaits_answer(std::uint32_t session, MonoTime now) const;
 
     /// Sessions whose verdict or shown state may have changed since the last call, each once.
     std::vector<std::uint32_t> take_changed();

@@ -236,12 +236,12 @@ void ProbeEngine::note_unnumbered_answer(Session& session, MonoTime now) {
     }
 }
 
-bool ProbeEngine::awaits_answer(std::uint32_t id) const {
+bool ProbeEngine::awaits_answer(std::uint32_t id, MonoTime now) const {
     std::uint32_t flight = sessions_[id].first_in_flight;
     while (flight != none && flights_[flight].answered) {
         flight = flights_[flight].next;
     }
-    return flight != none;
+    return flight != none || answers_owed(sessions_[id], now) > 0;
 }
 
 void ProbeEngine::on_syn_retransmits(ProbeToken token, std::uint32_t count) {

@@ -27,8 +27,8 @@ enum class TcpStep : std::uint8_t {
 /// Why the kernel did not take this connect, from the errno of that step. Nothing: trouble of our
 /// own (descriptors, memory, buffers, local ports), which says nothing about any path. A source
 /// address that is not the host's is a local_error of bind(); the same errno of connect() means
-/// that all local ports towards this destination are taken (or, for IPv6, that there is no address
-/// to ask from yet).
+/// that all local ports towards this destination are taken. (IPv6 has it also where the host has no
+/// address to ask from, which is no_route: the connector tells the two apart.)
 ///
 /// Of the local firewall's output hook connect() says nothing. What it rejects is found by
 /// is_local_reject(); what it drops is retransmitted as if the network had lost it.

@@ -149,9 +149,12 @@ class Numbers {
     std::uint32_t sequence_ = 0;
 };
 
-/// Names of the files in a directory, in order; at most namespace_names_max.
+/// Names of the files in a directory, in order; at most namespace_names_max, and none when there is
+/// no time to open any.
 Result<std::vector<std::string>, std::error_code> file_names(const fs::path& path,
-                                                             const ScanPatience& patience) {
+                                                             const std::string& source,
+                                                             const ScanPatience& patience,
+                                                             GapCollector& gaps) {
     std::error_code error;
     std::vector<std::string> names;
     for (fs::directory_iterator at(path, error), end; !error && at != end; at.increment(error)) {
@@ -159,7 +162,8 @@ Result<std::vector<std::string>, std::error_code> file_names(const fs::path& pat
             return error_of(E2BIG);
         }
         if (patience.is_over()) {
-            break;  // who opens them says so
+            gaps.add(source, "reading took too long");
+            return std::vector<std::string>{};
         }
         names.push_back(at->path().filename());
     }
@@ -191,7 +195,7 @@ class Scan {
   private:
     void read_directory(const char* path) {
         const std::string source = std::string("/") + path;
-        const auto names = file_names(root_ / path, patience_);
+        const auto names = file_names(root_ / path, source, patience_, gaps_);
         if (!names) {
             gaps_.add(source, names.error());
             return;

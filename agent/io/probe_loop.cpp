@@ -9,7 +9,7 @@
 namespace reachd {
 namespace {
 
-/// Of IcmpSocket::packets_per_drain packets each.
+/// Each of as many packets, frames or connects as the source takes in one drain().
 constexpr int drain_rounds_max = 4;
 
 std::chrono::steady_clock::time_point to_steady(MonoTime time) {
@@ -149,10 +149,13 @@ void ProbeLoop::turn(const void* ready) {
 
 /// What is still in a socket may answer a probe that is out of time; in a flood of what is not ours
 /// the clock must go on all the same. A source that owes no answer is not asked: a look into an
-/// empty socket costs as much as a packet.
+/// empty socket costs as much as a packet. Except for the guests' ports before anything is sent: a
+/// guest that checks its address now must not be asked.
 void ProbeLoop::drain_probes(const void* ready) {
-    const auto drain = [this, ready](auto& source, ProbeKind kind) {
-        if (&source != ready && !agent_.awaits(kind)) {
+    const bool may_ask = agent_.next_deadline() <= read_.mono;
+    const auto drain = [&](auto& source, ProbeKind kind) {
+        const bool is_owed = agent_.awaits(kind) || (kind == ProbeKind::arp && may_ask);
+        if (&source != ready && !is_owed) {
             return;
         }
         for (int rounds = 0; rounds < drain_rounds_max && !source.drain(*this); ++rounds) {
@@ -171,12 +174,12 @@ void ProbeLoop::drain_probes(const void* ready) {
 }
 
 void ProbeLoop::perform_for_neighbours() {
-    for (const IfIndex port : actions_.guest_ports.closed) {
-        neighbours_.close_port(port);
+    for (const NeighbourPort& port : actions_.guest_ports.closed) {
+        neighbours_.close_port(port.device, port.use);
     }
-    for (const auto& [port, use] : actions_.guest_ports.opened) {
-        if (const auto error = neighbours_.open_port(port, use)) {
-            agent_.handle(GuestPortFailed{port, error.message()}, now());
+    for (const NeighbourPort& port : actions_.guest_ports.opened) {
+        if (const auto error = neighbours_.open_port(port.device, port.use)) {
+            agent_.handle(GuestPortFailed{port.device, error.message()}, now());
         }
     }
     for (const NeighbourPort& port : actions_.gateway_ports.closed) {
@@ -188,6 +191,9 @@ void ProbeLoop::perform_for_neighbours() {
         }
     }
     neighbours_.send(actions_.neighbour_requests, *this);
+}
+
+void ProbeLoop::perform_for_guests() {
     if (actions_.guest_lookup) {
         hooks_.identify_guests(std::move(*actions_.guest_lookup));
     }
@@ -204,8 +210,8 @@ void ProbeLoop::perform_for_mtu() {
     }
     for (const Family family : {Family::ipv4, Family::ipv6}) {
         const auto& requests = actions_.mtu_requests[static_cast<std::size_t>(family)];
-        const auto sockets = std::find_if(
-            mtu_sockets_.begin(), mtu_sockets_.end(), [family](const auto& candidate) {
+        const auto sockets =
+            std::find_if(mtu_sockets_.begin(), mtu_sockets_.end(), [family](const auto& candidate) {
                 return candidate->family() == family;
             });
         if (sockets != mtu_sockets_.end()) {
@@ -230,6 +236,7 @@ void ProbeLoop::perform() {
     connector_.connect(actions_.tcp_requests, *this);
     perform_for_neighbours();
     perform_for_mtu();
+    perform_for_guests();
     for (const DumpRequest& request : actions_.dumps) {
         if (netlink_->request(request)) {
             agent_.handle(DumpRequestFailed{}, now());
@@ -336,7 +343,7 @@ void ProbeLoop::on_neighbour_frame(IfIndex port,
     agent_.handle(NeighbourHeard{port, frame, received, use}, read_);
 }
 
-void ProbeLoop::on_neighbour_flaw(IfIndex) {
+void ProbeLoop::on_neighbour_flaw() {
     agent_.handle(PacketRejected{PacketFlaw::malformed}, read_);
 }
 

@@ -87,7 +87,7 @@ class ProbeLoop final : private EchoSink,
                             PortUse use,
                             const NeighbourFrame& frame,
                             std::optional<WallTime> received) override;
-    void on_neighbour_flaw(IfIndex port) override;
+    void on_neighbour_flaw() override;
     void on_neighbour_overflow(IfIndex port, PortUse use) override;
 
     void on_mtu_sent(const MtuOrder& order, const Instant& at) override;
@@ -117,6 +117,7 @@ class ProbeLoop final : private EchoSink,
     void perform();
     void perform_for_neighbours();
     void perform_for_mtu();
+    void perform_for_guests();
     void arm_timer();
     void open_mtu_sockets(Family family, EchoIdentifiers identifiers);
     template <class Source>

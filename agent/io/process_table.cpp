@@ -260,7 +260,7 @@ bool is_domain_file(std::string_view name) {
            name.substr(name.size() - ending.size()) == ending;
 }
 
-/// Names of a directory's domain files, in order.
+/// Names of a directory's domain files, in order; none when there is no time to read any.
 std::vector<std::string> domain_files(Directory& directory,
                                       const std::string& source,
                                       const ScanPatience& patience,
@@ -272,12 +272,14 @@ std::vector<std::string> domain_files(Directory& directory,
             gaps.add(source, "too many files");
             break;
         }
+        if (!is_domain_file(name)) {
+            continue;
+        }
         if (patience.is_over()) {
-            break;  // who reads them says so
+            gaps.add(source, "reading took too long");
+            return {};
         }
-        if (is_domain_file(name)) {
-            names.emplace_back(name);
-        }
+        names.emplace_back(name);
     }
     std::sort(names.begin(), names.end());
     return names;

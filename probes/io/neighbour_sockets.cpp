@@ -18,13 +18,12 @@
 #include <linux/if_packet.h>
 #include <linux/net_tstamp.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "common/check.hpp"
 #include "common/io/system_clock.hpp"
+#include "probes/io/descriptor_share.hpp"
 #include "probes/io/packet_batch.hpp"
 #include "probes/io/socket_closer.hpp"
 #include "probes/neighbour_filter.hpp"
@@ -139,13 +138,6 @@ bool control_epoll(int epoll, int operation, int fd, std::uint32_t events, std::
     return epoll_ctl(epoll, operation, fd, &wanted) == 0;
 }
 
-/// TCP probes, clients and files need theirs.
-rlim_t half_of_descriptors() {
-    rlimit limit{};
-    ENSURE(getrlimit(RLIMIT_NOFILE, &limit) == 0);
-    return limit.rlim_cur / 2;
-}
-
 }  // namespace
 
 struct NeighbourSockets::State {
@@ -177,6 +169,7 @@ struct NeighbourSockets::State {
     void send(const NeighbourRequest& request, NeighbourSink& sink);
     bool drain(NeighbourSink& sink);
     std::size_t drain(Port& port, bool has_error, NeighbourSink& sink);
+    void clear_error(Port& port, NeighbourSink& sink);
     void take_stamps(Port& port, NeighbourSink& sink);
     void take_frame(const Port& port, std::size_t place, NeighbourSink& sink);
     void tell_overflow(const Port& port, NeighbourSink& sink) const;
@@ -190,7 +183,7 @@ struct NeighbourSockets::State {
     std::deque<Pause> pauses;  ///< by their ends
     MonoTime last_pause_end{};
     SocketCloser closer;
-    const rlim_t descriptors_allowed = half_of_descriptors();
+    const std::size_t descriptors_allowed = descriptor_share();
     std::array<epoll_event, ports_per_wait> ready{};
     std::size_t ready_count = 0;
     std::size_t ready_next = 0;  ///< those before had their turn
@@ -343,7 +336,7 @@ void NeighbourSockets::State::take_frame(const Port& port, std::size_t place, Ne
         }
         sink.on_neighbour_frame(port.index, port.use, *frame, ancillary.stamp);
     } else if (frame.error() == FrameFlaw::damaged) {
-        sink.on_neighbour_flaw(port.index);
+        sink.on_neighbour_flaw();
     }
 }
 
@@ -368,6 +361,15 @@ std::size_t NeighbourSockets::State::drain(Port& port, bool has_error, Neighbour
         rest_in_storm(port, got, at.mono);
     }
     return got;
+}
+
+/// An epoll reports errors asked for or not, over and over: a stamp that comes while the port is
+/// paused, or that its device is down.
+void NeighbourSockets::State::clear_error(Port& port, NeighbourSink& sink) {
+    take_stamps(port, sink);
+    int error = 0;  // reading it is what counts
+    socklen_t length = sizeof(error);
+    static_cast<void>(getsockopt(port.socket, SOL_SOCKET, SO_ERROR, &error, &length));
 }
 
 void NeighbourSockets::State::tell_overflow(const Port& port, NeighbourSink& sink) const {
@@ -452,8 +454,11 @@ bool NeighbourSockets::State::drain(NeighbourSink& sink) {
             continue;
         }
         const auto found = ports.find(event.data.u64);
+        const bool has_error = (event.events & EPOLLERR) != 0;
         if (found != ports.end() && !found->second.is_paused) {
-            read += drain(found->second, (event.events & EPOLLERR) != 0, sink);
+            read += drain(found->second, has_error, sink);
+        } else if (found != ports.end() && has_error) {
+            clear_error(found->second, sink);
         }
     }
     return ready_next == ready_count && ready_count < ready.size();

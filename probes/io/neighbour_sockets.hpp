@@ -14,8 +14,9 @@
 // nanoseconds, no copy.
 //
 // A neighbour that storms costs no memory beyond its socket's small buffer, and little time: a port
-// that gives frames_per_storm_pause within that time is left alone for as long, and where several
-// storm, they take turns. The kernel drops the rest, and that is told.
+// that gives frames_per_storm_pause within a storm_pause is left alone for another, and where many
+// storm for longer, since their pauses end one by one, pause_spacing apart, up to storm_pause_max.
+// The kernel drops the rest, and that is told. Stamps and errors of a paused port are still read.
 #pragma once
 
 #include <chrono>
@@ -54,7 +55,7 @@ class NeighbourSink {
                                     const NeighbourFrame& frame,
                                     std::optional<WallTime> received) = 0;
     /// Passed the filter, and was damaged all the same.
-    virtual void on_neighbour_flaw(IfIndex port) = 0;
+    virtual void on_neighbour_flaw() = 0;
     /// The kernel dropped frames of this port, since our buffer was full: answers perhaps.
     virtual void on_neighbour_overflow(IfIndex port, PortUse use) = 0;
 };
@@ -86,9 +87,9 @@ class NeighbourSockets {
     /// index for this use is closed, another device perhaps. Guests of both sides are one use.
     /// ENODEV: it is gone by now; EPERM: no CAP_NET_RAW; EPROTONOSUPPORT: no Ethernet device;
     /// EMFILE or ENOSPC: too many.
-    [[nodiscard]] std::error_code open_port(IfIndex port, PortUse use = PortUse::guest);
+    [[nodiscard]] std::error_code open_port(IfIndex port, PortUse use);
     /// Returns at once; the kernel takes its time meanwhile (SocketCloser).
-    void close_port(IfIndex port, PortUse use = PortUse::guest);
+    void close_port(IfIndex port, PortUse use);
     std::size_t ports() const;
 
     /// Calls `ready` once when there is something to drain.

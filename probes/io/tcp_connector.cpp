@@ -17,13 +17,13 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/check.hpp"
 #include "common/io/system_clock.hpp"
 #include "probes/connect_table.hpp"
+#include "probes/io/descriptor_share.hpp"
 #include "probes/io/socket_address.hpp"
 #include "probes/tcp_error.hpp"
 
@@ -134,13 +134,7 @@ std::uint16_t local_port_min() {
 }
 
 std::size_t connects_allowed() {
-    rlimit limit{};
-    ENSURE(getrlimit(RLIMIT_NOFILE, &limit) == 0);
-    constexpr std::size_t spared = TcpConnector::descriptors_spared;
-    const auto files = static_cast<std::size_t>(
-        std::min<rlim_t>(limit.rlim_cur, 2 * TcpConnector::connects_max + spared));
-    // Of very few, a quarter.
-    return files >= 2 * spared ? (files - spared) / 2 : files / 4;
+    return std::min(descriptor_share(), TcpConnector::connects_max);
 }
 
 int open_epoll() {
@@ -262,7 +256,26 @@ bool start_connect(int fd, const TcpTarget& target) {
            errno == EINPROGRESS;
 }
 
+/// Whether the host has no address to ask this destination from. A datagram socket, whose
+/// ports are others, tells that from a lack of ports; asked only after a connect has failed.
+bool lacks_source(const TcpTarget& target) {
+    if (!target.source.is_unspecified()) {
+        return false;
+    }
+    const bool v4 = target.destination.family() == Family::ipv4;
+    const int fd = socket(v4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const bool lacks =
+        fd >= 0 && prepare(fd, target) && !start_connect(fd, target) && errno == EADDRNOTAVAIL;
+    if (fd >= 0) {
+        ::close(fd);
+    }
+    return lacks;
+}
+
 void report_failure(const TcpRequest& request, TcpStep step, int error, TcpSink& sink) {
+    if (step == TcpStep::connect && error == EADDRNOTAVAIL && lacks_source(request.target)) {
+        return sink.on_not_sent(request.order, FailureReason::no_route);
+    }
     if (const auto reason = tcp_send_failure(step, error, request.target)) {
         sink.on_not_sent(request.order, *reason);
     } else {

@@ -37,14 +37,11 @@ class TcpConnector {
   public:
     /// Connects under way at once; 0.7 MB of ours, and some 3 kB each of the kernel's.
     static constexpr std::size_t connects_max = 16'384;
-    /// Descriptors left to the loops, of those that RLIMIT_NOFILE allows; of the others half are
-    /// left to the ports of guests, each of which is one.
-    static constexpr std::size_t descriptors_spared = 256;
     /// Events taken in one drain(): timers must get their turn.
     static constexpr std::size_t events_per_drain = 4096;
 
-    /// Reads RLIMIT_NOFILE: raise it before. Throws std::system_error that names the failed
-    /// operation.
+    /// Reads RLIMIT_NOFILE (descriptor_share()): raise it before. Throws std::system_error that
+    /// names the failed operation.
     explicit TcpConnector(boost::asio::io_context& context);
     ~TcpConnector();
     TcpConnector(const TcpConnector&) = delete;

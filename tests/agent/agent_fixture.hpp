@@ -444,15 +444,15 @@ class AgentWorld {
     }
 
     void perform_for_guests() {
-        for (const IfIndex port : actions_.guest_ports.closed) {
-            REQUIRE(ports_heard.erase(port) == 1);
+        for (const NeighbourPort& port : actions_.guest_ports.closed) {
+            REQUIRE(ports_heard.erase(port.device) == 1);
         }
-        for (const GuestWatch::OpenedPort& opened : actions_.guest_ports.opened) {
-            if (deaf_ports.contains(opened.port)) {
-                agent.handle(GuestPortFailed{opened.port, "Too many open files"}, now);
+        for (const NeighbourPort& port : actions_.guest_ports.opened) {
+            if (deaf_ports.contains(port.device)) {
+                agent.handle(GuestPortFailed{port.device, "Too many open files"}, now);
                 continue;
             }
-            REQUIRE(ports_heard.insert(opened.port).second);
+            REQUIRE(ports_heard.insert(port.device).second);
         }
         for (const NeighbourPort& port : actions_.gateway_ports.closed) {
             REQUIRE(gateway_ports_heard.erase(port) == 1);

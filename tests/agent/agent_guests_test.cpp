@@ -235,6 +235,42 @@ TEST_CASE("guests beyond limits.guests are refused, counted once and told once",
           }) == 1);
 }
 
+TEST_CASE("addresses that one guest makes up take no places before another has one",
+          "[agent][guests]") {
+    Config config;
+    config.limits.guests = 2;
+    GuestWorld world(config, {{bridge(), tap(), tap(6, "vnet1")}, {}, {}});
+    world.owners["vnet1"] = {"db01", "db01", "", {}, IdentifiedBy::libvirt, ""};
+    const MacAddress db01_mac = mac("52:54:00:00:00:02");
+    const IfIndex vnet1{6};
+    SECTION("at once") {
+        for (const std::string own : {"10.0.0.10", "10.0.0.11", "10.0.0.12", "10.0.0.13"}) {
+            world.use_address(own);
+        }
+        // Nor by MACs that it makes up.
+        world.say(arp_of(mac("52:54:00:00:00:99"), "10.0.0.14", "10.0.0.1"));
+        world.say(arp_of(db01_mac, "10.0.0.20", "10.0.0.1"), vnet1);
+        world.run(5s);
+        CHECK(world.who() == Texts{"db01 10.0.0.20 vnet1", "web01 10.0.0.10 vnet0"});
+        CHECK(world.discovery_errors("guests") == 4);
+    }
+    SECTION("when a place gets free") {
+        world.use_address("10.0.0.10");
+        world.use_address("10.0.0.11");
+        world.run(5s);
+        REQUIRE(world.who().size() == 2);
+        world.use_address("10.0.0.12");
+        world.say(arp_of(db01_mac, "10.0.0.20", "10.0.0.1"), vnet1);
+        world.run(5s);
+        CHECK(world.who() == Texts{"web01 10.0.0.10 vnet0", "web01 10.0.0.11 vnet0"});
+        config.limits.guests = 3;
+        world.reload(config);
+        world.run(1s);
+        CHECK(world.who() ==
+              Texts{"db01 10.0.0.20 vnet1", "web01 10.0.0.10 vnet0", "web01 10.0.0.11 vnet0"});
+    }
+}
+
 TEST_CASE("lower limits evict the guests that came last", "[agent][guests]") {
     Config config;
     GuestWorld world(config);
@@ -289,16 +325,46 @@ TEST_CASE("a gateway takes the place of the guest that came last", "[agent][gues
     world.use_address("10.0.0.11");
     world.run(3s);
     REQUIRE(world.who().size() == 2);
+    const Texts guests{"web01 10.0.0.10 vnet0", "web01 10.0.0.11 vnet0"};
+    // Not while its route comes and goes.
+    for (int i = 0; i < 5; ++i) {
+        world.tell(new_route(default_route("192.0.2.1", 4)));
+        world.run(4s);
+        CHECK(world.who() == guests);
+        world.tell(del_route(default_route("192.0.2.1", 4)));
+        world.run(4s);
+    }
+    CHECK(world.discovery_errors("guests") == 0);
+    for (int i = 0; i < 3; ++i) {
+        world.tell(new_route(default_route("192.0.2.1", 4)));
+        world.run(6s);
+        CHECK(world.who() == Texts{"gateway 192.0.2.1 br0", "web01 10.0.0.10 vnet0"});
+        // And gives it back.
+        world.tell(del_route(default_route("192.0.2.1", 4)));
+        world.run(1s);
+        CHECK(world.who() == guests);
+    }
+    CHECK(world.discovery_errors("gateways") == 0);
+    CHECK(world.discovery_errors("guests") == 3);
+    const Texts all = world.messages();
+    CHECK(std::count_if(all.begin(), all.end(), [](const std::string& each) {
+              return each.find("is not probed") != std::string::npos;
+          }) == 1);
+}
+
+TEST_CASE("a gateway that waits for room has it as soon as there is some", "[agent][guests]") {
+    Config config;
+    config.limits.peers = 1;
+    GuestWorld world(config);
+    world.use_address("10.0.0.10");
+    world.run(3s);
     world.tell(new_route(default_route("192.0.2.1", 4)));
     world.run(1s);
-    CHECK(world.who() == Texts{"gateway 192.0.2.1 br0", "web01 10.0.0.10 vnet0"});
-    CHECK(world.discovery_errors("gateways") == 0);
-    CHECK(world.discovery_errors("guests") == 1);
-    // And gives it back.
-    world.tell(del_route(default_route("192.0.2.1", 4)));
+    REQUIRE(world.who() == Texts{"web01 10.0.0.10 vnet0"});
+    world.tell(del_link(5));
     world.run(1s);
-    CHECK(world.who().size() == 2);
-    CHECK(world.who()[0] == "web01 10.0.0.10 vnet0");
+    CHECK(world.who() == Texts{"gateway 192.0.2.1 br0"});
+    CHECK(world.discovery_errors("gateways") == 0);
 }
 
 TEST_CASE("each guest that finds no room is counted, however many there are", "[agent][guests]") {

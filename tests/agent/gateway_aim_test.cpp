@@ -89,8 +89,11 @@ TEST_CASE("gateway aim: only from an address that the host has and may use") {
     CHECK(Host({{"10.0.0.5/24", 0}}).sender("fe80::fe").empty());
     CHECK(Host({{"fe80::5/64", IFA_F_TENTATIVE}}).sender("fe80::fe").empty());
     CHECK(Host({{"fe80::5/64", IFA_F_DADFAILED}}).sender("fe80::fe").empty());
-    CHECK(Host({{"fe80::5/64", IFA_F_TENTATIVE | IFA_F_OPTIMISTIC}}).sender("fe80::fe") ==
-          "fe80::5");
+    for (const std::uint32_t flags :
+         {unsigned{IFA_F_OPTIMISTIC}, unsigned{IFA_F_TENTATIVE | IFA_F_OPTIMISTIC}}) {
+        CHECK(Host({{"fe80::5/64", flags}}).sender("fe80::fe").empty());
+        CHECK(Host({{"fe80::5/64", flags}, {"fd00::5/64", 0}}).sender("fe80::fe") == "fd00::5");
+    }
     CHECK(Host({{"127.0.0.5/8", 0}}).sender("10.0.0.254").empty());
     // It is the gateway, for now (VRRP).
     CHECK(Host({{"10.0.0.5/24", 0}, {"10.0.0.254/32", 0}}).sender("10.0.0.254").empty());
@@ -101,7 +104,10 @@ TEST_CASE("gateway aim: only where neighbours are resolved to Ethernet addresses
     const std::vector<std::pair<std::string, std::uint32_t>> addresses{{"10.0.0.5/24", 0}};
     const LinkFacts good{.index = 2, .name = "eth0", .mac = own_mac};
     const auto asked = [&](const LinkFacts& link) {
-        return !Host(addresses, link).sender("10.0.0.254").empty();
+        const Host host(addresses, link);
+        const bool any = !host.sender("10.0.0.254").empty();
+        CHECK(resolves_neighbours(host.topology, IfIndex{2}) == any);
+        return any;
     };
     CHECK(asked(good));
     for (const unsigned flag : {IFF_NOARP, IFF_LOOPBACK, IFF_POINTOPOINT}) {

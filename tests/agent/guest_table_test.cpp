@@ -114,6 +114,23 @@ TEST_CASE("after a link came up the guest is left alone for a while", "[guest_ta
     CHECK(world.targets() == both);
 }
 
+TEST_CASE("a link that was down between two looks came up", "[guest_table]") {
+    GuestWorld world = two_probed_guests();
+    world.pass(60s);
+    Vnic flapped = tap(10);
+    flapped.link_changes = 2;
+    world.ports({flapped, tap(11)});
+    CHECK(world.targets() == Texts{"vnet10 10.77.0.10 web01 in 10 s", both[1]});
+    world.pass(10s);
+    world.ports({flapped, tap(11)});
+    CHECK(world.targets() == both);
+    // Down by now: it comes up another time.
+    flapped.link_changes = 3;
+    flapped.up = false;
+    world.ports({flapped, tap(11)});
+    CHECK(world.targets() == both);
+}
+
 TEST_CASE("who answers stays", "[guest_table]") {
     GuestWorld world = two_probed_guests();
     for (int minute = 0; minute < 200; ++minute) {

@@ -1,6 +1,9 @@
 // The guest inventory in step with a topology: ears on ports, names looked up at a pace, records.
 #include "agent/guest_watch.hpp"
 
+#include <set>
+#include <string>
+
 #include <catch2/catch.hpp>
 
 #include "tests/agent/netlink_builder.hpp"
@@ -54,13 +57,15 @@ struct WatchWorld {
             watch.advance(topology, topology.take_fdb_news(), now);
             const auto ports = watch.take_ports();
             for (const auto& each : ports.opened) {
-                opened.push_back(each.port);
+                opened.push_back(each.device);
                 sides.push_back(each.use);
-                if (broken) {
-                    failures += watch.on_port_failed(each.port, "Too many open files", now.mono);
+                if (broken || broken_ports.contains(each.device)) {
+                    failures += watch.on_port_failed(each.device, "Too many open files", now.mono);
                 }
             }
-            closed.insert(closed.end(), ports.closed.begin(), ports.closed.end());
+            for (const auto& each : ports.closed) {
+                closed.push_back(each.device);
+            }
             if (auto lookup = watch.take_lookup(now.mono)) {
                 lookups.push_back(now.mono);
                 last_lookup = *lookup;
@@ -91,7 +96,8 @@ struct WatchWorld {
     std::vector<NameGap> gaps;
     std::vector<LogRecord> logs;
     int records = 0;
-    bool broken = false;  ///< no port can be listened on
+    bool broken = false;             ///< no port can be listened on
+    std::set<IfIndex> broken_ports;  ///< these cannot
     int failures = 0;
 };
 
@@ -249,8 +255,8 @@ TEST_CASE("guest_watch: a port that fails is tried again, and told about twice")
     CHECK(world.opened.size() == 2 * 5);  // after 0, 1, 3, 7 and 15 s
     REQUIRE(world.logs.size() == 1);
     CHECK(world.logs[0].message ==
-          "guests behind vnet0 cannot be asked by ARP, nor heard: Too many open files; this is "
-          "tried again");
+          "guests behind vnet0 and 1 more cannot be asked by ARP, nor heard: Too many open files; "
+          "this is tried again");
     SECTION("until it works") {
         world.broken = false;
         world.run(30s);
@@ -267,6 +273,119 @@ TEST_CASE("guest_watch: a port that fails is tried again, and told about twice")
         CHECK(world.opened.size() == 2 * 5);
         CHECK(world.closed.empty());
     }
+}
+
+TEST_CASE("guest_watch: a failure after another one is told in its time, and so is its end") {
+    WatchWorld world;
+    const auto texts = [&world] {
+        std::vector<std::string> all;
+        for (const LogRecord& record : world.logs) {
+            all.push_back(record.message);
+        }
+        return all;
+    };
+    const std::string again = "all ports of guests can be listened on again";
+    const auto failed = [](const std::string& who, bool still) {
+        return "guests behind " + who + (still ? " cannot" : " could not") +
+               " be asked by ARP, nor heard: Too many open files" +
+               (still ? "; this is tried again" : "");
+    };
+    world.broken_ports = {IfIndex{5}};
+    world.tap(5, "vnet0");
+    world.run(500ms);
+    REQUIRE(texts() == std::vector{failed("vnet0", true)});
+    world.broken_ports.insert(IfIndex{6});
+    world.tap(6, "vnet1");
+    world.run(500ms);
+    SECTION("while it lasts") {
+        world.run(58s);
+        CHECK(world.logs.size() == 1);
+        CHECK(world.watch.next_deadline() <= world.now.mono + 2s);
+        world.run(2s);
+        CHECK(texts() == std::vector{failed("vnet0", true), failed("vnet1", true)});
+        world.broken_ports.clear();
+        world.run(65s);
+        CHECK(texts() == std::vector{failed("vnet0", true), failed("vnet1", true), again});
+    }
+    SECTION("when it is over") {
+        world.broken_ports.clear();
+        world.run(50s);
+        CHECK(world.logs.size() == 1);
+        world.run(15s);
+        CHECK(texts() == std::vector{failed("vnet0", true), failed("vnet1", false), again});
+        world.run(5min);
+        CHECK(world.logs.size() == 3);
+    }
+    SECTION("with others, however often, at a bounded rate") {
+        for (int i = 0; i < 200; ++i) {
+            world.broken = i % 2 == 0;
+            world.apply(del_link(7));
+            world.tap(7, "vnet2");
+            world.run(1s);
+        }
+        CHECK(world.logs.size() >= 4);
+        CHECK(world.logs.size() <= 8);
+        CHECK(texts()[1] == failed("vnet1 and 30 more", true));
+    }
+}
+
+TEST_CASE("guest_watch: a link that was down for a moment is left alone again") {
+    WatchWorld world;
+    world.owner = {"web01", "web01", "", {guest_mac(1)}, IdentifiedBy::libvirt, ""};
+    LinkFacts port{.index = 5, .name = "vnet0", .master = 4, .kind = "tun", .tun_type = 2};
+    port.carrier_changes = 1;
+    world.tell(port);
+    world.run(1s);
+    NeighbourFrame frame;
+    frame.kind = NeighbourFrame::Kind::arp_request;
+    frame.mac = frame.frame_source = guest_mac(1);
+    frame.address = IpAddress::parse("10.77.0.10").value();
+    frame.target = IpAddress::parse("10.77.0.1").value();
+    world.watch.on_frame(IfIndex{5}, frame, world.now);
+    world.run(60s);
+    const auto probe_from = [&world] {
+        world.watch.tell_again_at(world.now.mono);
+        return world.watch.take_targets(world.now.mono).value().at(0).probe_from;
+    };
+    REQUIRE(probe_from() < world.now.mono);
+    SECTION("by its carrier") {
+        port.carrier_changes = 3;
+        world.tell(port);
+    }
+    SECTION("switched off and on") {
+        port.up = false;
+        world.tell(port);
+        port.up = true;
+        world.tell(port);
+    }
+    world.run(200ms);
+    CHECK(probe_from() > world.now.mono + 9s);
+}
+
+TEST_CASE("guest_watch: as many ports are listened on as the table takes") {
+    WatchWorld world;
+    const int most = GuestTable::ports_max;
+    for (int i = 0; i < most + 5; ++i) {
+        world.tap(10 + i, "vnet" + std::to_string(i));
+    }
+    world.run(500ms);
+    CHECK(world.opened.size() == GuestTable::ports_max);
+    CHECK(world.last_lookup.ports.size() == GuestTable::ports_max);
+    CHECK(world.watch.next_deadline() > world.now.mono);
+    // One before the others in order comes, and displaces none; one that goes leaves its place.
+    world.tap(9, "vnet-first");
+    world.run(200ms);
+    CHECK(world.opened.size() == GuestTable::ports_max);
+    CHECK(world.closed.empty());
+    world.apply(del_link(20));
+    world.run(200ms);
+    CHECK(world.closed == Indexes{IfIndex{20}});
+    REQUIRE(world.opened.size() == GuestTable::ports_max + 1);
+    CHECK(world.opened.back() == IfIndex{9});
+    std::vector<GuestSnapshot> guests;
+    world.watch.snapshot(guests, world.now);
+    CHECK(guests.size() == GuestTable::ports_max);
+    CHECK(guests.front().device == "vnet-first");
 }
 
 TEST_CASE("guest_watch: a bridge that learns makes no work with the links") {

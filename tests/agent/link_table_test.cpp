@@ -45,6 +45,25 @@ TEST_CASE("names lead to links, and putting a link tells if that changed", "[lin
     CHECK_FALSE(table.mend_names());
 }
 
+TEST_CASE("a link counts how often it was switched, until it is gone", "[links]") {
+    LinkTable table(limits);
+    CHECK(table.admin_changes_of(device(1)) == 0);
+    const auto put_switched = [&table](bool on) {
+        table.mention(device(1), Teller::event);
+        Link link;
+        link.index = device(1);
+        link.admin_up = on;
+        table.put(std::move(link));
+    };
+    for (const bool on : {true, true, false, false, true}) {
+        put_switched(on);
+    }
+    CHECK(table.admin_changes_of(device(1)) == 2);
+    table.erase(device(1));
+    put_switched(true);
+    CHECK(table.admin_changes_of(device(1)) == 0);
+}
+
 TEST_CASE("counters add up over restarts of the driver", "[links]") {
     Random random(3);
     LinkTable table(limits);

@@ -54,7 +54,7 @@ class Counter final : public NeighbourSink {
         ++frames;
     }
 
-    void on_neighbour_flaw(IfIndex) override {}
+    void on_neighbour_flaw() override {}
 
     void on_neighbour_overflow(IfIndex, PortUse) override { ++overflows; }
 };
@@ -82,7 +82,7 @@ void open_ports(NeighbourSockets& sockets, const std::string& names, bool bare) 
         const unsigned port = if_nametoindex(name.c_str());
         if (bare) {
             open_bare(port);
-        } else if (const auto error = sockets.open_port(IfIndex{port})) {
+        } else if (const auto error = sockets.open_port(IfIndex{port}, PortUse::guest)) {
             throw std::system_error(error, name);
         }
     }

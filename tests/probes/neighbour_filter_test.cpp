@@ -2,6 +2,8 @@
 // traffic that does not pass has to pay.
 #include "probes/neighbour_filter.hpp"
 
+#include <algorithm>
+
 #include <catch2/catch.hpp>
 
 #include "tests/probes/classic_bpf.hpp"
@@ -148,6 +150,17 @@ TEST_CASE("neighbour filter: of gateways only answers") {
                                ipv6_frame(136, 64),
                                ipv6_frame(136, 255, 6)}) {
         CHECK_FALSE(passed(frame, PortUse::gateway_nd));
+    }
+    // What is sent to everybody is no answer to us, and anybody could fill the buffer with it.
+    for (const MacAddress& group : {mac("ff:ff:ff:ff:ff:ff"), mac("33:33:00:00:00:01")}) {
+        Bytes frame = reply;
+        std::copy(group.bytes().begin(), group.bytes().end(), frame.begin());
+        CHECK_FALSE(passed(frame, PortUse::gateway_arp));
+        CHECK(passed(frame, PortUse::guest));
+        frame = ipv6_frame(136, 255);
+        std::copy(group.bytes().begin(), group.bytes().end(), frame.begin());
+        CHECK_FALSE(passed(frame, PortUse::gateway_nd));
+        CHECK(passed(frame, PortUse::guest));
     }
     Bytes giant = reply;
     giant.resize(neighbour_frame_bytes_max + 1);

@@ -174,13 +174,16 @@ TEST_CASE("an overflow asks again in the kind whose answers it may have dropped"
     const auto id = open_kind(world, ProbeKind::arp, 10s, 500ms);
     const SendOrder order = world.next_order();
     world.engine.on_sent(order, world.now);
-    CHECK(world.engine.awaits_answer(id));
+    CHECK(world.engine.awaits_answer(id, world.now.mono));
     SECTION("another one") {
         world.engine.on_receive_overflow(ProbeKind::icmp);
         world.advance(500ms + tick);
         static_cast<void>(world.poll());
         CHECK(world.counters(id).lost == 1);
-        CHECK_FALSE(world.engine.awaits_answer(id));
+        CHECK(world.engine.awaits_answer(id, world.now.mono));  // late, but once only
+        world.engine.on_unnumbered_answer(id, world.now.wall, world.now);
+        CHECK(world.counters(id).late == 1);
+        CHECK_FALSE(world.engine.awaits_answer(id, world.now.mono));
     }
     SECTION("this one") {
         world.engine.on_receive_overflow(ProbeKind::arp);

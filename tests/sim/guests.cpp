@@ -393,11 +393,11 @@ void Guests::drain(Agent& agent) {
 }
 
 void Guests::perform(Actions& actions, Agent& agent) {
-    for (const IfIndex port : actions.guest_ports.closed) {
-        close(static_cast<int>(port));
+    for (const NeighbourPort& port : actions.guest_ports.closed) {
+        close(static_cast<int>(port.device));
     }
-    for (const GuestWatch::OpenedPort& opened : actions.guest_ports.opened) {
-        open(opened.port, agent);
+    for (const NeighbourPort& port : actions.guest_ports.opened) {
+        open(port.device, agent);
     }
     for (const NeighbourRequest& request : actions.neighbour_requests) {
         ask(request, agent);

@@ -31,7 +31,9 @@
 #include <unistd.h>
 
 #include "common/io/system_clock.hpp"
+#include "probes/io/descriptor_share.hpp"
 #include "tests/probes/neighbour_frame_builder.hpp"
+#include "tests/system/file_limit.hpp"
 
 namespace reachd {
 namespace {
@@ -227,7 +229,7 @@ class Recorder final : public NeighbourSink {
         heard.push_back({port, frame, received, !stamps.empty()});
     }
 
-    void on_neighbour_flaw(IfIndex) override { ++flaws; }
+    void on_neighbour_flaw() override { ++flaws; }
 
     void on_neighbour_overflow(IfIndex, PortUse) override { ++overflows; }
 
@@ -328,7 +330,7 @@ TEST_CASE("neighbour sockets: a guest answers an ARP probe, stamped both ways") 
     }
     const Lab lab;
     World world;
-    REQUIRE_FALSE(world.sockets.open_port(lab.port(0)));
+    REQUIRE_FALSE(world.sockets.open_port(lab.port(0), PortUse::guest));
     world.run_for(50ms);  // the kernel begins to stamp a little later than it is told to
     const Instant before = now();
     send(world, {ask(lab, 0, Lab::ipv4(0), 17)});
@@ -352,7 +354,7 @@ TEST_CASE("neighbour sockets: a guest answers a solicitation from an address tha
     }
     const Lab lab;
     World world;
-    REQUIRE_FALSE(world.sockets.open_port(lab.port(0)));
+    REQUIRE_FALSE(world.sockets.open_port(lab.port(0), PortUse::guest));
     world.run_for(50ms);
     const Instant before = now();
     send(world, {ask(lab, 0, Lab::ipv6(0), 18)});
@@ -373,7 +375,7 @@ TEST_CASE("neighbour sockets: of several requests to one address each gets its o
     }
     const Lab lab;
     World world;
-    REQUIRE_FALSE(world.sockets.open_port(lab.port(0)));
+    REQUIRE_FALSE(world.sockets.open_port(lab.port(0), PortUse::guest));
     std::vector<NeighbourRequest> requests;
     for (std::uint32_t i = 0; i < 40; ++i) {
         requests.push_back(ask(lab, 0, Lab::ipv4(0), i));
@@ -400,7 +402,7 @@ TEST_CASE("neighbour sockets: a stamp that comes late is told, before its answer
         return;
     }
     World world;
-    REQUIRE_FALSE(world.sockets.open_port(lab.port(0)));
+    REQUIRE_FALSE(world.sockets.open_port(lab.port(0), PortUse::guest));
     world.run_for(50ms);
     send(
         world,
@@ -421,7 +423,7 @@ TEST_CASE("neighbour sockets: what a guest says of itself is overheard, and noth
     }
     const Lab lab;
     World world;
-    REQUIRE_FALSE(world.sockets.open_port(lab.port(0)));
+    REQUIRE_FALSE(world.sockets.open_port(lab.port(0), PortUse::guest));
     world.run_for(50ms);
     world.seen = {};
     world.reports = 0;
@@ -470,14 +472,14 @@ TEST_CASE("neighbour sockets: what goes to a guest is not heard") {
     }
     const Lab lab(2);
     World world;
-    REQUIRE_FALSE(world.sockets.open_port(lab.port(1)));
+    REQUIRE_FALSE(world.sockets.open_port(lab.port(1), PortUse::guest));
     world.run_for(50ms);
     world.seen = {};
     const FrameWriter guest(lab, 0);
     guest.write(arp_frame(0, Lab::ipv4(0)));  // a broadcast: the bridge sends it to guest 1
     world.run_for(50ms);
     CHECK(world.seen.heard.empty());
-    REQUIRE_FALSE(world.sockets.open_port(lab.port(0)));
+    REQUIRE_FALSE(world.sockets.open_port(lab.port(0), PortUse::guest));
     guest.write(arp_frame(0, Lab::ipv4(0)));
     CHECK(world.run_until([&] { return world.seen.heard.size() == 1; }));
     CHECK(world.sockets.ports() == 2);
@@ -489,8 +491,8 @@ TEST_CASE("neighbour sockets: a storm is cut off, told, and leaves the others th
     }
     const Lab lab(2);
     World world;
-    REQUIRE_FALSE(world.sockets.open_port(lab.port(0)));
-    REQUIRE_FALSE(world.sockets.open_port(lab.port(1)));
+    REQUIRE_FALSE(world.sockets.open_port(lab.port(0), PortUse::guest));
+    REQUIRE_FALSE(world.sockets.open_port(lab.port(1), PortUse::guest));
     world.run_for(50ms);
     world.seen = {};
     world.reports = 0;
@@ -534,7 +536,7 @@ TEST_CASE("neighbour sockets: many storms together leave time for others, and en
     const Lab lab(stormy + 1);
     World world;
     for (int i = 0; i <= stormy; ++i) {
-        REQUIRE_FALSE(world.sockets.open_port(lab.port(i)));
+        REQUIRE_FALSE(world.sockets.open_port(lab.port(i), PortUse::guest));
     }
     world.run_for(50ms);
     world.seen = {};
@@ -582,6 +584,64 @@ TEST_CASE("neighbour sockets: many storms together leave time for others, and en
     }
     CHECK(frames <= turns * static_cast<int>(NeighbourSockets::frames_per_storm_pause));
     CHECK(heard.size() >= stormy);
+}
+
+TEST_CASE("neighbour sockets: a paused port wakes nobody, whatever happens to it") {
+    if (!can_make_namespaces()) {
+        return;
+    }
+    constexpr int stormy = 150;  // the last of so many pauses is long
+    constexpr int last = stormy - 1;
+    constexpr auto frames = NeighbourSockets::frames_per_storm_pause;
+    const Lab lab(stormy);
+    const bool late_stamps = GENERATE(false, true);
+    if (late_stamps &&
+        std::system("tc qdisc add dev p149 root tbf rate 100kbit burst 100 limit 10000") != 0) {
+        WARN("no tc, or no tbf: left out");
+        return;
+    }
+    World world;
+    std::string commands;
+    for (int i = 0; i < stormy; ++i) {
+        commands += fmt::format("link set p{} nomaster\\n", i);
+        REQUIRE_FALSE(world.sockets.open_port(lab.port(i), PortUse::guest));
+    }
+    run_ip(commands);
+    world.run_for(50ms);
+    world.seen = {};
+    for (int i = 0; i < stormy; ++i) {
+        const FrameWriter writer(lab, i);
+        for (std::size_t n = 0; n < frames + 6; ++n) {
+            writer.write(arp_frame(i, Lab::ipv4(i)));
+        }
+    }
+    for (int drains = 0; drains < stormy && !world.sockets.drain(world.seen); ++drains) {
+    }
+    const IfIndex port = lab.port(last);
+    const auto heard = [&] {
+        return std::count_if(world.seen.heard.begin(),
+                             world.seen.heard.end(),
+                             [port](const Heard& one) { return one.port == port; });
+    };
+    REQUIRE(heard() == frames);
+    if (late_stamps) {
+        send(world,
+             {ask(lab, last, Lab::ipv4(last), 1),
+              ask(lab, last, Lab::ipv4(last), 2),
+              ask(lab, last, Lab::ipv4(last), 3)});
+    } else {
+        run_ip("link set p149 down\\n");
+    }
+    const MonoTime began = mono_now();
+    world.reports = 0;
+    while (heard() == frames && mono_now() - began < 50ms) {
+        world.run_for(1ms);
+    }
+    const auto paused = std::chrono::duration_cast<std::chrono::milliseconds>(mono_now() - began);
+    REQUIRE(paused > 10ms);
+    // The other pauses end, one each 1.25 ms.
+    CHECK(world.reports < 20 + 3 * paused.count());
+    CHECK(world.seen.stamps.size() == (late_stamps ? 3 : 0));
 }
 
 TEST_CASE("neighbour sockets: a gateway answers, and nothing else of its device is heard") {
@@ -651,7 +711,7 @@ TEST_CASE("neighbour sockets: a port that goes down, up, and away") {
     const NeighbourRequest request = ask(lab, 0, Lab::ipv4(0), 1);
     send(world, {request});
     CHECK(world.seen.not_sent == std::vector{FailureReason::local_error});  // not open
-    REQUIRE_FALSE(world.sockets.open_port(port));
+    REQUIRE_FALSE(world.sockets.open_port(port, PortUse::guest));
 
     run_ip("link set p0 down\\n");
     world.run_for(50ms);
@@ -682,9 +742,9 @@ TEST_CASE("neighbour sockets: a port that goes down, up, and away") {
     CHECK(world.reports <= 1);
     send(world, {request});
     CHECK(world.seen.not_sent == std::vector{FailureReason::local_error});
-    CHECK(world.sockets.open_port(port) == std::errc::no_such_device);
+    CHECK(world.sockets.open_port(port, PortUse::guest) == std::errc::no_such_device);
     CHECK(world.sockets.ports() == 0);
-    CHECK(world.sockets.open_port(IfIndex::any) == std::errc::no_such_device);
+    CHECK(world.sockets.open_port(IfIndex::any, PortUse::guest) == std::errc::no_such_device);
 }
 
 TEST_CASE("neighbour sockets: an index that another device has now") {
@@ -694,7 +754,7 @@ TEST_CASE("neighbour sockets: an index that another device has now") {
     const Lab lab(2);
     World world;
     const auto port = static_cast<unsigned>(lab.port(0));
-    REQUIRE_FALSE(world.sockets.open_port(lab.port(0)));
+    REQUIRE_FALSE(world.sockets.open_port(lab.port(0), PortUse::guest));
     run_ip(
         fmt::format("link del p0\\nlink add p0 index {} type veth peer name x\\n"
                     "link set p0 up\\nlink set x up\\n",
@@ -703,7 +763,7 @@ TEST_CASE("neighbour sockets: an index that another device has now") {
     // Nobody has opened this one: nothing may go out there.
     send(world, {ask(lab, 0, Lab::ipv4(0), 1)});
     CHECK(world.seen.not_sent.size() == 1);
-    REQUIRE_FALSE(world.sockets.open_port(lab.port(0)));
+    REQUIRE_FALSE(world.sockets.open_port(lab.port(0), PortUse::guest));
     CHECK(world.sockets.ports() == 1);
     send(world, {ask(lab, 0, Lab::ipv4(0), 2)});
     CHECK(world.seen.sent == std::vector<std::uint32_t>{2});
@@ -715,7 +775,7 @@ TEST_CASE("neighbour sockets: a device without Ethernet is refused") {
     }
     const Lab lab;
     World world;
-    CHECK(world.sockets.open_port(IfIndex{if_nametoindex("lo")}) ==
+    CHECK(world.sockets.open_port(IfIndex{if_nametoindex("lo")}, PortUse::guest) ==
           std::errc::protocol_not_supported);
 }
 
@@ -761,7 +821,7 @@ TEST_CASE("neighbour sockets: a guest that takes no frames any more was asked al
     }
     World world;
     const IfIndex port{if_nametoindex("tap0")};
-    REQUIRE_FALSE(world.sockets.open_port(port));
+    REQUIRE_FALSE(world.sockets.open_port(port, PortUse::guest));
     NeighbourRequest request = ask(lab, 0, Lab::ipv4(0), 1);
     request.target.device = port;
     for (int i = 0; i < 3000; ++i) {
@@ -770,6 +830,25 @@ TEST_CASE("neighbour sockets: a guest that takes no frames any more was asked al
     CHECK(world.seen.not_sent.empty());
     CHECK(world.seen.skipped == 0);
     CHECK(world.seen.sent.size() == 3000);
+}
+
+TEST_CASE("neighbour sockets: ports take their share of the descriptors, and no more") {
+    if (!can_make_namespaces()) {
+        return;
+    }
+    constexpr std::size_t files = 520;
+    constexpr std::size_t share = (files - descriptors_spared) / 2;
+    const Lab lab(share / 3 + 1);
+    const test::FileLimit limit(files);
+    World world;
+    std::error_code error;
+    for (int i = 0; !error && i <= static_cast<int>(share) / 3; ++i) {
+        for (const PortUse use : {PortUse::guest, PortUse::gateway_arp, PortUse::gateway_nd}) {
+            error = error ? error : world.sockets.open_port(lab.port(i), use);
+        }
+    }
+    CHECK(error == std::errc::too_many_files_open);
+    CHECK(world.sockets.ports() == share);
 }
 
 TEST_CASE("neighbour sockets: two hundred ports, no descriptor left behind") {
@@ -782,8 +861,8 @@ TEST_CASE("neighbour sockets: two hundred ports, no descriptor left behind") {
     {
         World world;
         for (int i = 0; i < count; ++i) {
-            REQUIRE_FALSE(world.sockets.open_port(lab.port(i)));
-            REQUIRE_FALSE(world.sockets.open_port(lab.port(i)));  // the same again
+            REQUIRE_FALSE(world.sockets.open_port(lab.port(i), PortUse::guest));
+            REQUIRE_FALSE(world.sockets.open_port(lab.port(i), PortUse::guest));  // the same again
         }
         CHECK(world.sockets.ports() == count);
         std::vector<NeighbourRequest> requests;
@@ -798,7 +877,7 @@ TEST_CASE("neighbour sockets: two hundred ports, no descriptor left behind") {
         // One by one in this thread it would be 13 ms each.
         const MonoTime began = mono_now();
         for (int i = 0; i < 10; ++i) {
-            world.sockets.close_port(lab.port(i));
+            world.sockets.close_port(lab.port(i), PortUse::guest);
         }
         CHECK(mono_now() - began < 30ms);
         CHECK(world.sockets.ports() == count - 10);

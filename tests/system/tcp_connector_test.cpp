@@ -27,12 +27,13 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "probes/io/descriptor_share.hpp"
 #include "probes/io/socket_address.hpp"
+#include "tests/system/file_limit.hpp"
 
 namespace reachd {
 namespace {
@@ -40,6 +41,7 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 using Kind = TcpResult::Kind;
+using test::FileLimit;
 
 constexpr std::uint16_t router_port = 8000;  ///< the router listens there
 constexpr std::uint16_t closed_port = 81;
@@ -591,28 +593,6 @@ TEST_CASE("tcp connector: two thousand at once, each with one result, and nothin
     CHECK(open_descriptors() == before);
 }
 
-/// Sets RLIMIT_NOFILE for the time of a test.
-class FileLimit {
-  public:
-    explicit FileLimit(rlim_t files) {
-        REQUIRE(getrlimit(RLIMIT_NOFILE, &before_) == 0);
-        set(files);
-    }
-
-    ~FileLimit() { static_cast<void>(setrlimit(RLIMIT_NOFILE, &before_)); }
-
-    FileLimit(const FileLimit&) = delete;
-    FileLimit& operator=(const FileLimit&) = delete;
-
-    void set(rlim_t files) const {
-        const rlimit limit{files, before_.rlim_max};
-        REQUIRE(setrlimit(RLIMIT_NOFILE, &limit) == 0);
-    }
-
-  private:
-    rlimit before_{};
-};
-
 TEST_CASE("tcp connector: descriptors are left to others, what is more is skipped") {
     if (!have_network()) {
         return;
@@ -620,7 +600,7 @@ TEST_CASE("tcp connector: descriptors are left to others, what is more is skippe
     const FullListener silent(address("127.0.0.1"), 8002);
     const FileLimit limit(600);
     Subject subject;
-    CHECK(subject.connector.connects_limit() == (600 - TcpConnector::descriptors_spared) / 2);
+    CHECK(subject.connector.connects_limit() == (600 - descriptors_spared) / 2);
     std::vector<TcpRequest> requests;
     for (std::uint32_t i = 0; i < 400; ++i) {
         requests.push_back(request(i, address("127.0.0.1"), 8002));
@@ -648,7 +628,7 @@ TEST_CASE("tcp connector: at any limit as many descriptors are left to guests as
         CHECK(connects <= TcpConnector::connects_max);
         CHECK(2 * connects <= std::max(files, before + 16));
         if (files >= 512) {
-            CHECK(2 * connects + TcpConnector::descriptors_spared <= files);
+            CHECK(2 * connects + descriptors_spared <= files);
         }
     }
 }
@@ -680,6 +660,19 @@ TEST_CASE("tcp connector: without a free local port a probe is skipped, not fail
     subject.connect(wrong);
     CHECK(subject.seen.skipped == 2);
     CHECK(subject.seen.not_sent.at(10) == FailureReason::local_error);
+}
+
+TEST_CASE("tcp connector: without an address to ask from there is no route") {
+    if (!have_network()) {
+        return;
+    }
+    REQUIRE(run("echo 1 > /proc/sys/net/ipv6/conf/lo/disable_ipv6"));
+    Subject subject;
+    subject.connect(request(1, address("::1"), closed_port));
+    run("echo 0 > /proc/sys/net/ipv6/conf/lo/disable_ipv6");
+    CHECK(subject.seen.skipped == 0);
+    REQUIRE(subject.seen.not_sent.contains(1));
+    CHECK(subject.seen.not_sent.at(1) == FailureReason::no_route);
 }
 
 TEST_CASE("tcp connector: when others have taken the descriptors, probes are skipped, not failed") {
