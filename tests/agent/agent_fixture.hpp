@@ -162,8 +162,14 @@ class AgentWorld {
     std::map<std::string, ResolveResult> names;
     /// What the kernel says to a request instead of taking it.
     std::optional<FailureReason> send_fails;
+    /// By which device everything leaves; any: no route is found, so no size is expected.
+    IfIndex egress = IfIndex::any;
+    /// Requests and answers of path MTU probing that are larger vanish.
+    std::uint32_t mtu_forward = ip_packet_bytes_max;
+    std::uint32_t mtu_reverse = ip_packet_bytes_max;
     Agent agent;
 
+    std::vector<MtuRequest> mtu_requests;
     std::vector<EchoRequest> requests;
     std::vector<TcpRequest> connects;
     std::vector<ProbeToken> abandoned;
@@ -346,6 +352,14 @@ class AgentWorld {
         return frame;
     }
 
+    static MtuReplied mtu_reply_to(const MtuRequest& request) {
+        const ProbeCookie& cookie = request.cookie;
+        return {request.target.destination,
+                {0, static_cast<std::uint16_t>(cookie.token.sequence), cookie},
+                request.order.packet.bytes,
+                0};
+    }
+
     static EchoReplied reply_to(const EchoRequest& request) {
         return {request.target.destination,
                 {request.identifier,
@@ -405,6 +419,7 @@ class AgentWorld {
             connect(request);
         }
         perform_for_guests();
+        perform_for_mtu();
         for (const DumpRequest& request : actions_.dumps) {
             at(now.mono + kernel.dump_time, [this, datagram = kernel.dump(request)] {
                 agent.handle(NetlinkReceived{ByteView(datagram)}, now);
@@ -425,6 +440,39 @@ class AgentWorld {
                   std::back_inserter(device_lookups));
         std::move(actions_.logs.begin(), actions_.logs.end(), std::back_inserter(logs));
         actions_.clear();
+    }
+
+    void perform_for_mtu() {
+        for (const EgressLookup& lookup : actions_.egress_lookups) {
+            agent.handle(EgressFound{lookup.peer, egress}, now);
+        }
+        for (const auto& family : actions_.mtu_requests) {
+            for (const MtuRequest& request : family) {
+                mtu_requests.push_back(request);
+                agent.handle(MtuPacketSent{request.order}, now);
+                answer(request);
+            }
+        }
+    }
+
+    void answer(const MtuRequest& request) {
+        const MtuPacket& packet = request.order.packet;
+        const bool is_datagram = packet.form == MtuForm::datagram;
+        const bool arrives = packet.form == MtuForm::fragmented_echo || packet.bytes <= mtu_forward;
+        if (!arrives || (!is_datagram && packet.bytes > mtu_reverse)) {
+            return;
+        }
+        at(now.mono + 300us, [this, request, is_datagram] {
+            if (is_datagram) {
+                const IpAddress& peer = request.target.destination;
+                agent.handle(
+                    MtuDatagramFailed{
+                        peer, peer, request.order.port, FailureReason::port_unreachable, 0},
+                    now);
+            } else {
+                agent.handle(mtu_reply_to(request), now);
+            }
+        });
     }
 
     void send(const EchoRequest& request) {
