@@ -349,7 +349,7 @@ void Agent::snapshot_guests(Snapshot& snapshot, const Instant& now) const {
     if (snapshot.guests.empty()) {
         return;
     }
-    std::vector<std::tuple<std::string_view, std::string_view, std::uint32_t>> places;
+    std::vector<std::tuple<std::string_view, std::string, std::uint32_t>> places;
     for (std::uint32_t place = 0; place < snapshot.peers.size(); ++place) {
         const PeerIdentity& identity = *snapshot.peers[place].identity;
         if (identity.kind() == PeerKind::guest) {
@@ -362,10 +362,12 @@ void Agent::snapshot_guests(Snapshot& snapshot, const Instant& now) const {
             if (address.vlan != 0) {
                 continue;  // its namesake outside the guest's own VLANs is the one that is asked
             }
-            const std::pair<std::string_view, std::string_view> key(guest.device, address.address);
+            const std::pair<std::string_view, const std::string&> key(guest.device,
+                                                                      address.address);
             const auto found = std::lower_bound(
                 places.begin(), places.end(), key, [](const auto& each, const auto& wanted) {
-                    return std::pair(std::get<0>(each), std::get<1>(each)) < wanted;
+                    return std::tie(std::get<0>(each), std::get<1>(each)) <
+                           std::tie(wanted.first, wanted.second);
                 });
             if (found != places.end() && std::get<0>(*found) == key.first &&
                 std::get<1>(*found) == key.second) {

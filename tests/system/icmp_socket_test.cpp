@@ -2,6 +2,8 @@
 // that really overflows. Needs CAP_NET_RAW (or ping sockets); says so aloud where it has neither.
 #include "probes/io/icmp_socket.hpp"
 
+#include <chrono>
+#include <thread>
 #include <vector>
 
 #include <boost/asio/io_context.hpp>
@@ -67,10 +69,29 @@ std::unique_ptr<IcmpSocket> open(boost::asio::io_context& context, Family family
     return std::move(*opened);
 }
 
+/// The kernel switches receive stamps on by a worker of its own, a moment after the first socket of
+/// the host has asked for them (net_enable_timestamp).
+void await_receive_stamps(IcmpSocket& socket) {
+    constexpr std::uint32_t tries_max = 400;
+    for (std::uint32_t i = 0; i < tries_max; ++i) {
+        const std::vector<EchoRequest> one{
+            request(socket.family(), socket.identifiers().first, 10'000 + i)};
+        Recorder seen;
+        socket.send(one, seen);
+        socket.drain(seen);
+        if (seen.stamped_replies == 1) {
+            return;
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    FAIL("no receive stamps within two seconds");
+}
+
 TEST_CASE("icmp socket: every request over loopback is stamped and answered") {
     const Family family = GENERATE(Family::ipv4, Family::ipv6);
     boost::asio::io_context context(1);
     const auto socket = open(context, family, IcmpSocket::receive_buffer_wanted);
+    await_receive_stamps(*socket);
     std::vector<EchoRequest> requests;
     for (std::uint32_t i = 0; i < 200; ++i) {
         requests.push_back(request(family, socket->identifiers().first, i));

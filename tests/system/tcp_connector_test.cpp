@@ -21,6 +21,7 @@
 #include <boost/asio/io_context.hpp>
 #include <catch2/catch.hpp>
 
+#include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -662,14 +663,36 @@ TEST_CASE("tcp connector: without a free local port a probe is skipped, not fail
     CHECK(subject.seen.not_sent.at(10) == FailureReason::local_error);
 }
 
+/// An empty network for as long as it lives.
+class EmptyNetwork {
+  public:
+    EmptyNetwork() : home_(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)) {
+        REQUIRE(home_ >= 0);
+        REQUIRE(unshare(CLONE_NEWNET) == 0);
+    }
+
+    ~EmptyNetwork() {
+        if (setns(home_, CLONE_NEWNET) != 0) {
+            std::abort();  // all that follows would be elsewhere
+        }
+        close(home_);
+    }
+
+    EmptyNetwork(const EmptyNetwork&) = delete;
+    EmptyNetwork& operator=(const EmptyNetwork&) = delete;
+
+  private:
+    int home_;
+};
+
 TEST_CASE("tcp connector: without an address to ask from there is no route") {
     if (!have_network()) {
         return;
     }
-    REQUIRE(run("echo 1 > /proc/sys/net/ipv6/conf/lo/disable_ipv6"));
+    const EmptyNetwork empty;
+    REQUIRE(run("ip link set lo up && echo 1 > /proc/sys/net/ipv6/conf/lo/disable_ipv6"));
     Subject subject;
     subject.connect(request(1, address("::1"), closed_port));
-    run("echo 0 > /proc/sys/net/ipv6/conf/lo/disable_ipv6");
     CHECK(subject.seen.skipped == 0);
     REQUIRE(subject.seen.not_sent.contains(1));
     CHECK(subject.seen.not_sent.at(1) == FailureReason::no_route);
