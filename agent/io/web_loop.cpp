@@ -2,7 +2,7 @@
 
 #include <csignal>
 
-#include <unistd.h>
+#include <sys/resource.h>
 
 #include "common/build_info.hpp"
 
@@ -52,7 +52,8 @@ void WebLoop::start() {
         pthread_sigmask(SIG_BLOCK, &all, nullptr);
         pthread_setname_np(pthread_self(), "reachd-web");
         // Of this thread alone, on Linux: compressing a scrape must not keep a probe waiting.
-        static_cast<void>(nice(web_thread_nice));
+        static_cast<void>(
+            setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + web_thread_nice));
         context_.run();
     });
 }

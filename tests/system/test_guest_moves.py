@@ -40,6 +40,7 @@ def another_guests_mac_is_not_taken(lab):
     owner = guest.TapGuest(lab, hv, "vnet0", PEER4, mac=MAC)
     thief = guest.TapGuest(lab, hv, "vnet1", "10.77.0.66", mac=EVIL_MAC)
     daemon = Daemon(lab, hv, guests_only())
+    settle(lambda: {"vnet0", "vnet1"} <= set(inventory(daemon)), 10, "both ports are heard")
     speak(owner, PEER4)
     speak(thief, "10.77.0.66")
     wait_on_port(daemon, "vnet0", SETTLE_TIME + 10)
@@ -77,6 +78,7 @@ def migrated_guest_is_followed(lab):
     hv = guest.hypervisor(lab, link_local=False)
     first = guest.TapGuest(lab, hv, "vnet0", PEER4, mac=MAC)
     daemon = Daemon(lab, hv, guests_only())
+    settle(lambda: "vnet0" in inventory(daemon), 10, "the port is heard")
     speak(first, PEER4)
     wait_on_port(daemon, "vnet0", SETTLE_TIME + 10)
 
@@ -166,7 +168,7 @@ def told(console, name):
     return guests, Metrics(found[2])
 
 
-@test(within=300)
+@test(alone=True, within=300)
 def same_address_in_two_vlans(lab):
     programs = [os.path.join(lab.binary_dir, "reachd"), os.path.join(lab.binary_dir, "reachctl"),
                 shutil.which("ip"), shutil.which("bridge")]
