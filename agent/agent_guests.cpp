@@ -67,10 +67,18 @@ void Agent::handle(const NeighbourHeard& event, const Instant& now) {
 void Agent::leave_alone(IfIndex port, const MacAddress& mac, MonoTime now) {
     for (const auto& [key, guest] : guests_on(port)) {
         if (key.mac == mac) {
-            PeerExtras& extras = *peers_[guest.peer].extras;
-            extras.neighbour_from = std::max(extras.neighbour_from, now + guest_claim_time);
+            hold_back(guest.peer, now + guest_claim_time, now);
         }
     }
+}
+
+void Agent::hold_back(std::uint32_t peer, MonoTime until, MonoTime now) {
+    MonoTime& from = peers_[peer].extras->neighbour_from;
+    const auto session = peers_.session_of(peer, ProbeKind::arp);
+    if (until > std::max(from, now) && session != no_session) {
+        engine_.confirm_anew(session, now);
+    }
+    from = std::max(from, until);
 }
 
 void Agent::handle(const NeighbourOverflowed& event, const Instant&) {
@@ -291,9 +299,9 @@ void Agent::aim_at_guest(Peer& peer, const GuestTarget& target) const {
         peer.extras = std::make_unique<PeerExtras>();
     }
     peer.extras->neighbour_from = target.probe_from;
-    peer.extras->neighbour.reset();
-    if (!target.attached || !target.up || !target.port_mac || target.port_mac->is_zero() ||
-        target.port_mac->is_group()) {
+    peer.extras->neighbour_cut_off = !target.attached || !target.up || !target.port_mac ||
+                                     target.port_mac->is_zero() || target.port_mac->is_group();
+    if (peer.extras->neighbour_cut_off) {
         return;
     }
     IpAddress sender = link_local_address(*target.port_mac);
@@ -336,6 +344,7 @@ void Agent::update_guest(GuestPeer& guest, const GuestTarget& target, const Inst
         details.vm != target.vm) {
         peer.identity = identity_of(target);
     }
+    hold_back(guest.peer, target.probe_from, now.mono);
     aim_at_guest(peer, target);
     set_echo_options(peer, config_.icmp);
     set_probes(guest.peer, guest_probes(target), now);

@@ -192,7 +192,7 @@ void Agent::order_neighbour(const Peer& peer,
                             const SendOrder& order,
                             const Instant& now,
                             Actions& actions) {
-    if (!peer.extras || !peer.extras->neighbour) {
+    if (!peer.extras || !peer.extras->neighbour || peer.extras->neighbour_cut_off) {
         return engine_.on_not_sent(order, FailureReason::local_error, now);
     }
     if (now.mono < peer.extras->neighbour_from) {

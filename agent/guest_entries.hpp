@@ -69,6 +69,12 @@ struct AddressNote {
     Kind kind = Kind::none;
     IpAddress address;
     MonoTime at{};
+
+    /// The guest may still be checking the address: until then.
+    MonoTime held_until() const {
+        const bool asked = kind == Kind::probe || kind == Kind::dhcp_request;
+        return asked ? at + guest_claim_time : MonoTime::min();
+    }
 };
 
 /// VLANs in which a bridge has learnt a MAC; 0: it knows none. Of a MAC that is in more than fit,
@@ -154,6 +160,21 @@ struct KnownMac {
                 });
         }
         *place = {kind, address, now};
+    }
+
+    /// min: it did not ask for it.
+    MonoTime held_until(const IpAddress& address) const {
+        MonoTime until = MonoTime::min();
+        for (const AddressNote& known : notes) {
+            until = known.address == address ? std::max(until, known.held_until()) : until;
+        }
+        return until;
+    }
+
+    bool is_checking(MonoTime now) const {
+        return std::any_of(notes.begin(), notes.end(), [&](const AddressNote& known) {
+            return known.held_until() > now;
+        });
     }
 
     /// When; nothing: never, or longer ago than `within`.

@@ -283,6 +283,7 @@ class GuestTable {
     static ClaimKey key_of(const KnownPort& port, const KnownAddress& address);
     void on_probe(KnownPort& port, KnownMac& mac, const NeighbourFrame& frame, const Instant& now);
     void on_dhcp_ack(const KnownPort& port, const NeighbourFrame& frame, const Instant& now);
+    void on_refused_probe(KnownPort& port, const NeighbourFrame& frame, const Instant& now);
     void hold(KnownPort& port, KnownAddress& address, const Instant& now);
     void claim(KnownPort& port,
                const MacAddress& mac,

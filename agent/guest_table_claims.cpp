@@ -59,8 +59,12 @@ void GuestTable::on_frame(IfIndex index, const NeighbourFrame& frame, const Inst
     if (port == nullptr) {
         return;
     }
+    const bool checks = frame.is_probe() || frame.kind == NeighbourFrame::Kind::dhcp_request;
     KnownMac* source = hear_mac(*port, frame.frame_source, now);
     if (source == nullptr) {
+        if (checks) {
+            on_refused_probe(*port, frame, now);
+        }
         return;
     }
     if (frame.kind == NeighbourFrame::Kind::dhcp_ack) {
@@ -74,7 +78,7 @@ void GuestTable::on_frame(IfIndex index, const NeighbourFrame& frame, const Inst
             return;
         }
     }
-    if (frame.is_probe() || frame.kind == NeighbourFrame::Kind::dhcp_request) {
+    if (checks) {
         on_probe(*port, *source, frame, now);
     }
     // A DHCP client that asks for more time has its address already (RFC 2131, section 4.3.2).
@@ -106,6 +110,23 @@ void GuestTable::on_probe(KnownPort& port,
         if (known.address == wanted) {
             hold(port, known, now);
         }
+    }
+}
+
+/// It may be the guest that moved here, of which the table is not sure yet.
+void GuestTable::on_refused_probe(KnownPort& port,
+                                  const NeighbourFrame& frame,
+                                  const Instant& now) {
+    const MacAddress& mac = frame.frame_source;
+    if (mac.is_group() || mac.is_zero()) {
+        return;
+    }
+    KnownMac* known = port.find(mac);
+    if (known == nullptr) {
+        known = add_mac(port, mac, Evidence::frame, now.mono);
+    }
+    if (known != nullptr) {
+        on_probe(port, *known, frame, now);
     }
 }
 
@@ -184,10 +205,8 @@ void GuestTable::claim(KnownPort& port,
         return;
     }
     const bool from_host = sighting.how == LearntBy::host_table;
-    const auto noted = [&](AddressNote::Kind kind, Duration within) {
-        return claimant.noted(kind, sighting.address, within, now.mono);
-    };
-    if (from_host && noted(AddressNote::Kind::dismissed, address_age)) {
+    if (from_host &&
+        claimant.noted(AddressNote::Kind::dismissed, sighting.address, address_age, now.mono)) {
         return;
     }
     const ClaimKey key{port.vnic.segment, sighting.vlan, sighting.address};
@@ -212,11 +231,7 @@ void GuestTable::claim(KnownPort& port,
     } else {
         fresh.held_until = now.mono + guest_claim_time;
     }
-    for (const auto kind : {AddressNote::Kind::probe, AddressNote::Kind::dhcp_request}) {
-        if (const auto at = noted(kind, guest_claim_time)) {
-            fresh.held_until = std::max(fresh.held_until, *at + guest_claim_time);
-        }
-    }
+    fresh.held_until = std::max(fresh.held_until, claimant.held_until(sighting.address));
     insert(port, mac, std::move(fresh));
     touch(port, now.mono);
 }

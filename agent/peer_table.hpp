@@ -26,9 +26,10 @@ struct PeerExtras {
     FamilyChoice family = FamilyChoice::any;
     std::string device;  ///< the device, or the zone of a link-local address; empty: neither
     bool device_missing = false;
-    /// Of a guest or a gateway, while it can be asked on its link.
+    /// Of a guest or a gateway that is asked on its link.
     std::optional<NeighbourTarget> neighbour{};
-    MonoTime neighbour_from{};  ///< it is not asked before
+    bool neighbour_cut_off = false;  ///< not asked now; what it was asked may still be answered
+    MonoTime neighbour_from{};       ///< it is not asked before
     /// Of a gateway that cannot be asked on its link for now: so long the last answer counts.
     MonoTime neighbour_until = mono_never;
 };

@@ -256,6 +256,13 @@ bool ProbeEngine::begin_burst_anew(Session& session, MonoTime now) {
     return true;
 }
 
+void ProbeEngine::confirm_anew(std::uint32_t id, MonoTime now) {
+    if (sessions_[id].verdict_due != mono_never) {
+        begin_burst(sessions_[id], now);
+        schedule_session(id);
+    }
+}
+
 void ProbeEngine::order_burst(std::uint32_t id, MonoTime now, std::vector<SendOrder>& orders) {
     Session& session = sessions_[id];
     if (!has_room(session, orders.size()) || !pace_.take()) {

@@ -119,6 +119,10 @@ class ProbeEngine {
     void on_not_sent(const SendOrder& order, FailureReason reason, const Instant& now);
     /// We could not offer it to the kernel (full buffer): says nothing about any path.
     void on_skipped(const SendOrder& order, SkipReason reason);
+
+    /// What was asked until now proves nothing any more, for the peer is not what it was (its link
+    /// came up again, it checks its address): a confirmation under way begins anew.
+    void confirm_anew(std::uint32_t session, MonoTime now);
     void on_transmit_stamp(ProbeToken token, WallTime stamp);
     /// An answer that has proved to be ours; `received` is the kernel's stamp, if it gave one.
     void on_answer(ProbeToken token, std::optional<WallTime> received, const Instant& read);

@@ -7,14 +7,13 @@ namespace {
 
 constexpr Duration pacing_burst = std::chrono::milliseconds(20);
 
-/// Self-throttling: when the loop is late by more than `throttle_high` on average over a second,
-/// fewer probes are sent, until it is below `throttle_low` again.
+/// Self-throttling: when most wake-ups of a second are late by more than `throttle_high`, fewer
+/// probes are sent, until most of them are late by less than `throttle_low`. Most, not the mean: of
+/// the few wake-ups of a quiet daemon one stop would make a mean, and cost probes for seconds.
 constexpr Duration throttle_high = std::chrono::milliseconds(50);
 constexpr Duration throttle_low = std::chrono::milliseconds(20);
 constexpr double throttle_floor = 0.1;
 constexpr std::uint32_t throttle_polls_min = 5;
-/// One wake-up after a long stop is not a loop that is always late.
-constexpr Duration lag_counted_max = std::chrono::milliseconds(250);
 
 }  // namespace
 
@@ -42,20 +41,19 @@ void SendPace::refill(MonoTime now) {
 }
 
 void SendPace::adapt_throttle(MonoTime now) {
-    throttle_lag_ += std::min(lag_, lag_counted_max);
-    ++throttle_polls_;
-    if (now - throttle_window_ < std::chrono::seconds(1) || throttle_polls_ < throttle_polls_min) {
+    late_polls_ += lag_ > throttle_high ? 1U : 0U;
+    punctual_polls_ += lag_ < throttle_low ? 1U : 0U;
+    ++polls_;
+    if (now - throttle_window_ < std::chrono::seconds(1) || polls_ < throttle_polls_min) {
         return;
     }
-    const Duration mean = throttle_lag_ / throttle_polls_;
-    if (mean > throttle_high) {
+    if (2 * late_polls_ > polls_) {
         throttle_ratio_ = std::max(throttle_floor, throttle_ratio_ * 0.7);
-    } else if (mean < throttle_low) {
+    } else if (2 * punctual_polls_ > polls_) {
         throttle_ratio_ = std::min(1.0, throttle_ratio_ + 0.05);
     }
     throttle_window_ = now;
-    throttle_lag_ = {};
-    throttle_polls_ = 0;
+    polls_ = late_polls_ = punctual_polls_ = 0;
 }
 
 }  // namespace reachd

@@ -51,9 +51,10 @@ class SendPace {
     MonoTime tokens_at_;
     double throttle_ratio_ = 1.0;
     MonoTime throttle_window_;
-    Duration throttle_lag_{};
     Duration lag_{};
-    std::uint32_t throttle_polls_ = 0;
+    std::uint32_t polls_ = 0;  ///< since then
+    std::uint32_t late_polls_ = 0;
+    std::uint32_t punctual_polls_ = 0;
 };
 
 }  // namespace reachd

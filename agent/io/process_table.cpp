@@ -12,6 +12,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/guest_text.hpp"
@@ -117,6 +118,15 @@ std::optional<std::uint32_t> owner_in(std::string_view status) {
     return std::nullopt;
 }
 
+/// Each network namespace has an entry of its own there, which shows without privileges, unlike
+/// /proc/PID/ns/net. Nothing: it cannot be known.
+std::optional<ino_t> network_of(int process) {
+    struct stat entry {};
+
+    return ::fstatat(process, "net/dev", &entry, 0) == 0 ? std::optional(entry.st_ino)
+                                                         : std::nullopt;
+}
+
 std::string_view first_line(std::string_view text) {
     return take_field(text, '\n');
 }
@@ -135,6 +145,7 @@ class ProcessScan {
             gaps_.add("/proc", directory.error());
         } else {
             find_others(directory.fd());
+            find_own_network(directory.fd());
             read_all(directory);
         }
         std::sort(
@@ -151,6 +162,17 @@ class ProcessScan {
         if (::faccessat(proc, "1/comm", F_OK, 0) != 0) {
             gaps_.add("/proc", "processes of other users are hidden (hidepid, ProtectProc)");
         }
+    }
+
+    void find_own_network(int proc) {
+        const FileDescriptor self(::openat(proc, "self", O_PATH | O_DIRECTORY | O_CLOEXEC));
+        own_network_ = self ? network_of(self.get()) : std::nullopt;
+    }
+
+    /// The names of its taps are then names of other devices than ours.
+    bool is_in_another_network(const FileDescriptor& process) const {
+        const auto network = network_of(process.get());
+        return own_network_ && network && *network != *own_network_;
     }
 
     void read_all(Directory& directory) {
@@ -180,7 +202,7 @@ class ProcessScan {
             return;  // it has ended
         }
         const auto comm = read(process, "comm", comm_bytes_max);
-        if (!comm || !may_be_vm(*comm)) {
+        if (!comm || !may_be_vm(*comm) || is_in_another_network(process)) {
             return;
         }
         const auto status = read(process, "status", status_bytes_max);
@@ -250,6 +272,7 @@ class ProcessScan {
     ScanPatience patience_;
     ProcessTable table_;
     GapCollector gaps_;
+    std::optional<ino_t> own_network_;
     Spent management_;
     Spent users_;
 };

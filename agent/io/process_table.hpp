@@ -2,6 +2,8 @@
 // what the texts mean is agent/vm_process's and agent/libvirt_domain's business, whether they are
 // believed agent/guest_identity's.
 //
+// Machines in another network namespace are left out: the devices that they name are not ours.
+//
 // Needs no privilege for /proc (unless it is mounted with hidepid, or the service has
 // ProtectProc=). libvirt's files are root's own.
 #pragma once

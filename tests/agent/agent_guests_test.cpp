@@ -98,6 +98,47 @@ TEST_CASE("a guest that falls silent is down in time, and up again", "[agent][gu
     CHECK(world.row("web01").peer.up == true);
 }
 
+TEST_CASE("what was asked before a link flapped may be answered after it", "[agent][guests]") {
+    GuestWorld world;
+    world.use_address();
+    world.run(4s);
+    world.neighbour_answers = [](const NeighbourTarget&) { return false; };
+    const std::size_t asked = world.questions.size();
+    while (world.questions.size() == asked) {
+        world.run(10ms);
+    }
+    const std::uint64_t received = world.row("web01").probe->counters.received;
+    LinkFacts down = tap();
+    down.up = false;
+    world.tell(new_link(down));
+    world.run(150ms);
+    world.tell(new_link(tap()));
+    world.run(20ms);
+    world.say(AgentWorld::answer_to(world.questions.back().target));
+    CHECK(world.row("web01").probe->counters.received == received + 1);
+}
+
+TEST_CASE("one loss before its link flapped and one after it do not make a guest down",
+          "[agent][guests]") {
+    GuestWorld world;
+    world.use_address();
+    world.run(4s);
+    world.neighbour_answers = [](const NeighbourTarget&) { return false; };
+    world.run(1s + 400ms);  // one question at least is out, or lost
+    LinkFacts down = tap();
+    down.up = false;
+    world.tell(new_link(down));
+    world.run(300ms);
+    world.tell(new_link(tap()));
+    world.run(200ms);
+    const std::size_t asked = world.questions.size();
+    for (int i = 0; i < 2000 && world.row("web01").peer.up != false; ++i) {
+        world.run(10ms);
+    }
+    CHECK(world.row("web01").peer.up == false);
+    CHECK(world.questions.size() - asked >= ProbeEngine::burst_size);
+}
+
 TEST_CASE("only the guest's own answer counts", "[agent][guests]") {
     GuestWorld world;
     world.use_address();

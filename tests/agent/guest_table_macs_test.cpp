@@ -23,6 +23,39 @@ TEST_CASE("a MAC moves with its addresses when the bridge says so", "[guest_macs
     CHECK(world.table.targets().size() == 1);
 }
 
+TEST_CASE("a guest that checks its address where it moved to is left alone there", "[guest_macs]") {
+    GuestWorld world;
+    world.ports({tap(10), tap(11)});
+    world.learn(10, web);
+    world.hear(10, request(web, "10.77.0.10"));
+    world.learn(11, web);
+    REQUIRE(macs(world, 11).empty());  // it spoke on the other port just now
+    world.pass(4s);
+    world.hear(11, arp_probe(web, "10.77.0.10"));
+    const MonoTime checked = world.now.mono;
+    world.pass(8s);
+    world.learn(11, web);
+    REQUIRE(macs(world, 11) == std::vector{web});
+    REQUIRE(world.table.targets().size() == 1);
+    CHECK(world.table.targets()[0].probe_from == checked + guest_claim_time);
+}
+
+TEST_CASE("a check is remembered while the bridge forgets its guest", "[guest_macs]") {
+    GuestWorld world;
+    world.ports({tap(10)});
+    world.pass(60s);
+    world.learn(10, web);
+    world.hear(10, arp_probe(web, "10.77.0.10"));
+    const MonoTime checked = world.now.mono;
+    world.learn(10, web, false);
+    world.pass(2s);
+    world.learn(10, web);
+    world.hear(10, request(web, "10.77.0.10"));
+    world.pass(2s);
+    REQUIRE(world.table.targets().size() == 1);
+    CHECK(world.table.targets()[0].probe_from == checked + guest_claim_time);
+}
+
 TEST_CASE("the MAC of a configured machine is nobody else's", "[guest_macs]") {
     GuestWorld world;
     world.ports({tap(10), tap(11), tap(12)});

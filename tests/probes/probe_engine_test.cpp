@@ -438,6 +438,29 @@ TEST_CASE("engine: a probe that found no room is skipped and says nothing") {
     CHECK(world.next_order().due > world.now.mono - TimerWheel::tick);  // and it goes on
 }
 
+TEST_CASE("engine: a confirmation that begins anew asks as often as ever") {
+    OneSession world;
+    world.network = [](const SendOrder&) { return std::nullopt; };
+    world.run(1s + 400ms);
+    REQUIRE(world.engine.state(world.id) == Reachability::suspect);
+    world.engine.confirm_anew(world.id, world.now.mono);
+    const std::size_t before = world.sent.size();
+    while (world.engine.state(world.id) == Reachability::suspect) {
+        world.run(10ms);
+    }
+    const auto bursts = [&world, before] {
+        return std::count_if(world.sent.begin() + static_cast<std::ptrdiff_t>(before),
+                             world.sent.end(),
+                             [](const SentProbe& probe) { return probe.order.in_burst; });
+    };
+    CHECK(world.engine.state(world.id) == Reachability::down);
+    CHECK(bursts() == ProbeEngine::burst_size);
+    // Nothing to confirm: nothing begins.
+    world.engine.confirm_anew(world.id, world.now.mono);
+    world.run(3s);
+    CHECK(bursts() == ProbeEngine::burst_size);
+}
+
 // ---- Evidence
 // ------------------------------------------------------------------------------------
 

@@ -162,11 +162,15 @@ GuestAudit::Truth& GuestAudit::session_of(const NeighbourRequest& request) {
     const NeighbourTarget& target = request.target;
     Truth& known = truths_[{static_cast<int>(target.device), without_zone(target.address)}];
     const ProbeToken& token = request.order.token;
-    const bool same = known.mac == mac_of(target) && known.last.session == token.session &&
+    const auto port = guests_.ports().find(static_cast<int>(target.device));
+    const std::uint32_t serial = port == guests_.ports().end() ? 0 : port->second.serial;
+    const bool same = known.mac == mac_of(target) && known.port_serial == serial &&
+                      known.last.session == token.session &&
                       (token.sequence > known.last.sequence || request.order.repeated);
     if (!same) {
         known = {};
         known.mac = mac_of(target);
+        known.port_serial = serial;
         known.life = ++lives_;
     }
     if (!request.order.repeated) {
@@ -181,10 +185,8 @@ void GuestAudit::note_sent(const NeighbourRequest& request,
     const Guests::Port& port = guests_.ports().at(static_cast<int>(request.target.device));
     judge_request(request.target, port.serial, now);
     Truth& what = session_of(request);
-    if (!request.order.repeated) {
-        what.sends[what.sent % sends_remembered] = now;
-        ++what.sent;
-    }
+    what.sent += request.order.repeated ? 0U : 1U;
+    what.sends[what.sent % sends_remembered] = now;  // asked once more: out for so much longer
     if (answer_after && *answer_after <= arp_.timeout) {
         // In time, and perhaps too slow to change a verdict.
         const bool slow = request.order.in_burst && *answer_after > burst_patience;
@@ -205,11 +207,13 @@ void GuestAudit::note_answer_read(const NeighbourAnswer& answer,
                                   MonoTime arrived,
                                   const Instant& now) {
     Truth& what = truths_[{answer.port, answer.address}];
-    if (what.last.session != answer.token.session) {
-        return;
-    }
     ++what.answers;
     what.last_answer_read = now.mono;
+    if (what.last.session != answer.token.session) {
+        // It has no number: by all that can be seen, it answers what this session has asked.
+        what.failures_since_answer = 0;
+        return;
+    }
     if (const auto claim = claims_.find({what.mac, answer.address}); claim != claims_.end()) {
         claim->second.used = now.mono;
     }
@@ -242,6 +246,9 @@ void GuestAudit::note_lag(Duration lag, MonoTime now) {
 // --- Verdicts in time ----------------------------------------------------------------------------
 
 void GuestAudit::expect(std::size_t guest, bool up, MonoTime now) {
+    if (up && guests_[guest].loss > 0) {
+        return;  // it may take several questions
+    }
     Duration time = std::max(arp_.interval, echo_interval_) + verdict_time + lives_max * lag_noise;
     time += up ? Duration::zero() : std::max(arp_.timeout, echo_timeout_);
     for (const IpAddress& address : guests_[guest].addresses) {
@@ -271,8 +278,9 @@ bool GuestAudit::was_asked_to_wait(const Place& place, MonoTime since) const {
 bool GuestAudit::is_excused(const Check& check) const {
     const auto port = guests_.ports().find(check.place.first);
     return port == guests_.ports().end() || !guests_.is_heard(check.place.first) ||
-           port->second.disturbed + follow_time >= check.since || guests_.is_doubtful() ||
-           guests_[check.guest].disturbed > check.since ||
+           (check.up && !port->second.up) || port->second.disturbed + follow_time >= check.since ||
+           port->second.up_since + guest_claim_time + follow_time >= check.since ||
+           guests_.is_doubtful() || guests_[check.guest].disturbed > check.since ||
            last_trouble_ + unthrottle_time >= check.since ||
            was_asked_to_wait(check.place, check.since);
 }
@@ -485,7 +493,10 @@ void GuestAudit::look_at_in_flight(const Known& fresh, const Place& place, MonoT
     const ProbeCounters& is = *fresh.asked;
     const Truth& what = truths_[place];
     const Duration life = arp_.timeout + 2 * TimerWheel::tick + lives_max * lag_max_;
-    if (last_trouble_ + lives_max * life > now || was_asked_to_wait(place, now)) {
+    const MonoTime asked_again =
+        guests_.ports().at(place.first).up_since + guest_claim_time + follow_time + life;
+    if (last_trouble_ + lives_max * life > now || asked_again > now ||
+        was_asked_to_wait(place, now)) {
         return;
     }
     const auto lately = static_cast<std::uint64_t>(std::count_if(
@@ -543,11 +554,7 @@ bool GuestAudit::must_be_up(const Guest& guest, const IpAddress& address, MonoTi
         claimed += key.first == guest.mac ? 1U : 0U;
         claimants += key.second == address ? 1U : 0U;
     }
-    bool among_liars = false;
-    for (std::size_t i = 0; i < guests_.size(); ++i) {
-        among_liars = among_liars || (guests_[i].port == guest.port && guests_[i].is_liar);
-    }
-    return claimed <= GuestTable::addresses_per_mac_max && claimants == 1 && !among_liars;
+    return claimed <= GuestTable::addresses_per_mac_max && claimants == 1 && !port->second.lied_to;
 }
 
 void GuestAudit::expect_settled(const Snapshot& snapshot) {

@@ -111,6 +111,7 @@ class GuestAudit {
     struct Truth {
         ProbeToken last{};
         MacAddress mac{};
+        std::uint32_t port_serial = 0;  ///< a device that is replaced in place begins anew
         std::uint64_t life = 0;
         std::uint64_t sent = 0;
         std::uint64_t failed = 0;

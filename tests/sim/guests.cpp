@@ -301,6 +301,9 @@ void Guests::set_quality(std::size_t place, std::uint32_t loss, Duration answer_
 
 void Guests::forge(std::size_t place, const IpAddress& address, const MacAddress& mac) {
     guests_[place].is_liar = true;
+    if (const auto port = ports_.find(guests_[place].port); port != ports_.end()) {
+        port->second.lied_to = true;
+    }
     audit.note_forged(address);
     send(place, question(mac, address, somebody(address.family())));
 }

@@ -78,6 +78,7 @@ class Guests {
         MonoTime up_since{};
         MonoTime down_since{};
         MonoTime disturbed{};
+        bool lied_to = false;  ///< what is not true may fill its tables for long
     };
 
     const std::map<int, Port>& ports() const { return ports_; }

@@ -198,6 +198,21 @@ TEST_CASE("machines among the processes") {
     CHECK(table.processes[1].owner_uid == 1000U);
 }
 
+TEST_CASE("machines of other network namespaces name no device of ours") {
+    Tree tree;
+    tree.add_machine(10, "ours");
+    tree.add_machine(11, "theirs");
+    tree.add_machine(12, "unknown");
+    tree.write("proc/self/net/dev", "");
+    fs::create_directories(tree.root() / "proc/10/net");
+    fs::create_hard_link(tree.root() / "proc/self/net/dev", tree.root() / "proc/10/net/dev");
+    tree.write("proc/11/net/dev", "");
+    const auto table = read_process_table(never, tree.root());
+    REQUIRE(table.processes.size() == 2);
+    CHECK(table.processes[0].name == "ours");
+    CHECK(table.processes[1].name == "unknown");
+}
+
 TEST_CASE("who owns a process is not who runs it as somebody else") {
     Tree tree;
     tree.add_process(1, "init", "0\t0\t0\t0", "");
