@@ -9,13 +9,6 @@ namespace {
 constexpr std::uint32_t ipv4_header_bytes = 20;
 constexpr std::uint32_t ipv6_header_bytes = 40;
 
-const IpAddress& router_of(Family family) {
-    static const IpAddress ipv4 = IpAddress::v4({10, 255, 0, 1});
-    static const IpAddress ipv6 =
-        IpAddress::v6({0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
-    return family == Family::ipv4 ? ipv4 : ipv6;
-}
-
 const IpAddress& ourselves(Family family) {
     static const IpAddress ipv4 = IpAddress::v4({10, 255, 0, 99});
     static const IpAddress ipv6 =
@@ -50,6 +43,13 @@ Arrival forged_answer(const EchoRequest& request, Forgery forgery) {
 }
 
 }  // namespace
+
+const IpAddress& router_of(Family family) {
+    static const IpAddress ipv4 = IpAddress::v4({10, 255, 0, 1});
+    static const IpAddress ipv6 =
+        IpAddress::v6({0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+    return family == Family::ipv4 ? ipv4 : ipv6;
+}
 
 std::uint32_t packet_bytes(const EchoTarget& target) {
     const bool ipv4 = target.destination.family() == Family::ipv4;

@@ -73,6 +73,9 @@ struct HostFaults {
     Forgery forgery = Forgery::none;
     /// Lies beside its answer instead of in its place.
     bool answers_too = false;
+    /// It leaves by a smaller device: larger answers come in fragments; 0: in one piece.
+    std::uint32_t mtu_bytes = 0;
+    bool closed_ports_silent = false;  ///< no ICMP message about a datagram
 };
 
 /// All that lies between us and one address.
@@ -97,6 +100,9 @@ struct Arrival {
     EchoReply reply;
     EchoError error;
 };
+
+/// What reports errors on the way to any host of this family.
+const IpAddress& router_of(Family family);
 
 /// IP packet size of a request, bytes.
 std::uint32_t packet_bytes(const EchoTarget& target);

@@ -25,7 +25,8 @@ enum Stream : std::uint64_t {
     stream_kernel,
     stream_world,
     stream_agent,
-    stream_guests
+    stream_guests,
+    stream_large
 };
 
 std::uint64_t seed_of(std::uint64_t seed, Stream stream) {
@@ -50,6 +51,7 @@ Config config_of(std::vector<PeerConfig> peers) {
 World::World(WorldOptions options)
     : network(seed_of(options.seed, stream_network)),
       kernel(seed_of(options.seed, stream_kernel)),
+      large(seed_of(options.seed, stream_large), now_, network),
       audit(network, MonoTime(1000s)),
       start_(1000s),
       now_{MonoTime(1000s), WallTime(1'700'000'000s)},
@@ -135,7 +137,8 @@ void World::run(Duration duration) {
     while (true) {
         const MonoTime happens_next = events_.empty() ? mono_never : events_.front().at;
         const MonoTime guests_next = guests ? guests->next() : mono_never;
-        pass_time(std::min({end, wake_time(), happens_next, kernel.next(), guests_next}));
+        pass_time(
+            std::min({end, wake_time(), happens_next, kernel.next(), guests_next, large.next()}));
         while (!events_.empty() && events_.front().at <= now_.mono) {
             std::pop_heap(events_.begin(), events_.end(), [](const Event& a, const Event& b) {
                 return std::pair(a.at, a.order) > std::pair(b.at, b.order);
@@ -150,7 +153,8 @@ void World::run(Duration duration) {
         if (guests) {
             guests->advance();
         }
-        const bool heard = guests && guests->readable();
+        large.advance();
+        const bool heard = (guests && guests->readable()) || large.readable();
         if (!readable_since_ && (kernel.readable() || !inbox_.empty() || heard)) {
             readable_since_ = now_.mono;
         }
@@ -259,6 +263,7 @@ void World::drain() {
         free_packets_.push_back(slot);
     }
     inbox_.clear();
+    large.drain(*agent);
     if (guests) {
         guests->drain(*agent);
     }
@@ -334,6 +339,7 @@ void World::perform() {
     if (guests) {
         perform_for_guests();
     }
+    large.perform(actions_, *agent);
     for (const DumpRequest& request : actions_.dumps) {
         note("dump of {} asked for", to_text(request.kind));
         if (!kernel.ask(request, now_.mono)) {

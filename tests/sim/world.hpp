@@ -25,6 +25,7 @@
 #include "tests/sim/audit.hpp"
 #include "tests/sim/guests.hpp"
 #include "tests/sim/kernel.hpp"
+#include "tests/sim/large_packets.hpp"
 #include "tests/sim/network.hpp"
 
 namespace reachd::sim {
@@ -67,6 +68,7 @@ class World {
     Network network;
     Kernel kernel;
     LocalFaults local;
+    LargePackets large;
 
     // --- Time
 
