@@ -75,7 +75,8 @@ void Agent::leave_alone(IfIndex port, const MacAddress& mac, MonoTime now) {
 void Agent::hold_back(std::uint32_t peer, MonoTime until, MonoTime now) {
     MonoTime& from = peers_[peer].extras->neighbour_from;
     const auto session = peers_.session_of(peer, ProbeKind::arp);
-    if (until > std::max(from, now) && session != no_session) {
+    // Of one that is held back already nothing has been asked since.
+    if (from <= now && until > now && session != no_session) {
         engine_.confirm_anew(session, now);
     }
     from = std::max(from, until);
