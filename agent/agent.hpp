@@ -248,6 +248,7 @@ class Agent {
     GuestsOnPort guests_on(IfIndex port);
     void leave_alone(IfIndex port, const MacAddress& mac, MonoTime now);
     void hold_back(std::uint32_t peer, MonoTime until, MonoTime now);
+    void confirm_anew(std::uint32_t peer, MonoTime now);
     void apply_guests(const std::vector<GuestTarget>& targets, bool anew, const Instant& now);
     void remove_guests_not_in(const std::map<GuestKey, const GuestTarget*>& wanted);
     void admit_guests(std::vector<const GuestTarget*> fresh, const Instant& now);

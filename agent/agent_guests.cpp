@@ -74,11 +74,18 @@ void Agent::leave_alone(IfIndex port, const MacAddress& mac, MonoTime now) {
 
 void Agent::hold_back(std::uint32_t peer, MonoTime until, MonoTime now) {
     MonoTime& from = peers_[peer].extras->neighbour_from;
-    const auto session = peers_.session_of(peer, ProbeKind::arp);
-    if (until > std::max(from, now) && session != no_session) {
-        engine_.confirm_anew(session, now);
+    // Of one that is held back already nothing has been asked since.
+    if (from <= now && until > now) {
+        confirm_anew(peer, now);
     }
     from = std::max(from, until);
+}
+
+void Agent::confirm_anew(std::uint32_t peer, MonoTime now) {
+    const auto session = peers_.session_of(peer, ProbeKind::arp);
+    if (session != no_session) {
+        engine_.confirm_anew(session, now);
+    }
 }
 
 void Agent::handle(const NeighbourOverflowed& event, const Instant&) {
@@ -345,7 +352,11 @@ void Agent::update_guest(GuestPeer& guest, const GuestTarget& target, const Inst
         peer.identity = identity_of(target);
     }
     hold_back(guest.peer, target.probe_from, now.mono);
+    const bool was_cut_off = peer.extras->neighbour_cut_off;
     aim_at_guest(peer, target);
+    if (was_cut_off && !peer.extras->neighbour_cut_off) {
+        confirm_anew(guest.peer, now.mono);
+    }
     set_echo_options(peer, config_.icmp);
     set_probes(guest.peer, guest_probes(target), now);
     want_mtu(guest.peer, config_.mtu, now);

@@ -1,6 +1,7 @@
 #include "agent/guest_table.hpp"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
@@ -219,7 +220,11 @@ void GuestTable::rebuild_indexes() {
                 continue;
             }
             const KnownMac& other = *ports_.at(owner->second).find(mac);
-            if (std::pair(known.told, known.in_fdb()) > std::pair(other.told, other.in_fdb())) {
+            // Who has no addresses may only have been refused there.
+            const auto rank = [](const KnownMac& each) {
+                return std::tuple(each.told, each.in_fdb(), !each.addresses.empty());
+            };
+            if (rank(known) > rank(other)) {
                 owner->second = index;
             }
         }

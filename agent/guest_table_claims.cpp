@@ -126,7 +126,9 @@ void GuestTable::on_refused_probe(KnownPort& port,
         known = add_mac(port, mac, Evidence::frame, now.mono);
     }
     if (known != nullptr) {
+        known->hear(now.mono, silence_);
         on_probe(port, *known, frame, now);
+        schedule(port, now.mono);
     }
 }
 

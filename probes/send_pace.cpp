@@ -7,9 +7,9 @@ namespace {
 
 constexpr Duration pacing_burst = std::chrono::milliseconds(20);
 
-/// Self-throttling: when most wake-ups of a second are late by more than `throttle_high`, fewer
-/// probes are sent, until most of them are late by less than `throttle_low`. Most, not the mean: of
-/// the few wake-ups of a quiet daemon one stop would make a mean, and cost probes for seconds.
+/// Self-throttling: when half of the wake-ups of a second are late by more than `throttle_high`,
+/// fewer probes are sent, until most are late by less than `throttle_low`. Not the mean: of the few
+/// wake-ups of a quiet daemon one stop would make it, and cost probes for seconds.
 constexpr Duration throttle_high = std::chrono::milliseconds(50);
 constexpr Duration throttle_low = std::chrono::milliseconds(20);
 constexpr double throttle_floor = 0.1;
@@ -47,7 +47,7 @@ void SendPace::adapt_throttle(MonoTime now) {
     if (now - throttle_window_ < std::chrono::seconds(1) || polls_ < throttle_polls_min) {
         return;
     }
-    if (2 * late_polls_ > polls_) {
+    if (2 * late_polls_ >= polls_) {
         throttle_ratio_ = std::max(throttle_floor, throttle_ratio_ * 0.7);
     } else if (2 * punctual_polls_ > polls_) {
         throttle_ratio_ = std::min(1.0, throttle_ratio_ + 0.05);

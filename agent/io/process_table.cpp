@@ -169,7 +169,8 @@ class ProcessScan {
         own_network_ = self ? network_of(self.get()) : std::nullopt;
     }
 
-    /// The names of its taps are then names of other devices than ours.
+    /// The names of its taps are then those of other devices than ours. Its MACs may well be behind
+    /// our ports: in a container, or by a tap that it was handed.
     bool is_in_another_network(const FileDescriptor& process) const {
         const auto network = network_of(process.get());
         return own_network_ && network && *network != *own_network_;
@@ -202,7 +203,7 @@ class ProcessScan {
             return;  // it has ended
         }
         const auto comm = read(process, "comm", comm_bytes_max);
-        if (!comm || !may_be_vm(*comm) || is_in_another_network(process)) {
+        if (!comm || !may_be_vm(*comm)) {
             return;
         }
         const auto status = read(process, "status", status_bytes_max);
@@ -223,6 +224,11 @@ class ProcessScan {
         auto machine = read_command_line(*command_line);
         if (machine.name.empty() && machine.uuid.empty()) {
             return;  // qemu-nbd, qemu-img and the like
+        }
+        if (is_in_another_network(process)) {
+            for (VmNic& nic : machine.nics) {
+                nic.tap.clear();
+            }
         }
         machine.pid = pid;
         machine.owner_uid = owner;

@@ -2,7 +2,7 @@
 // what the texts mean is agent/vm_process's and agent/libvirt_domain's business, whether they are
 // believed agent/guest_identity's.
 //
-// Machines in another network namespace are left out: the devices that they name are not ours.
+// Machines in another network namespace name no taps here: those would be other devices than ours.
 //
 // Needs no privilege for /proc (unless it is mounted with hidepid, or the service has
 // ProtectProc=). libvirt's files are root's own.

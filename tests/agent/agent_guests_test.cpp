@@ -139,6 +139,27 @@ TEST_CASE("one loss before its link flapped and one after it do not make a guest
     CHECK(world.questions.size() - asked >= ProbeEngine::burst_size);
 }
 
+TEST_CASE("a guest that checks its address again and again costs nobody else's probes",
+          "[agent][guests]") {
+    Config config;
+    config.limits.probes_per_second = 100;
+    GuestWorld world(config);
+    world.use_address();
+    world.run(4s);
+    world.neighbour_answers = [](const NeighbourTarget&) { return false; };
+    world.run(1s + 600ms);  // in doubt
+    const auto skipped = [&world] {
+        return world.snapshot().skipped[static_cast<std::size_t>(SkipReason::busy)];
+    };
+    const std::uint64_t before = skipped();
+    for (int i = 0; i < 200; ++i) {
+        world.say(arp_of(web01_mac, "0.0.0.0", "10.0.0.10"));
+        world.run(10ms);
+    }
+    // Of a held burst one question each 150 ms is put off, beside the one a second.
+    CHECK(skipped() - before <= 20);
+}
+
 TEST_CASE("only the guest's own answer counts", "[agent][guests]") {
     GuestWorld world;
     world.use_address();

@@ -208,9 +208,10 @@ TEST_CASE("machines of other network namespaces name no device of ours") {
     fs::create_hard_link(tree.root() / "proc/self/net/dev", tree.root() / "proc/10/net/dev");
     tree.write("proc/11/net/dev", "");
     const auto table = read_process_table(never, tree.root());
-    REQUIRE(table.processes.size() == 2);
-    CHECK(table.processes[0].name == "ours");
-    CHECK(table.processes[1].name == "unknown");
+    REQUIRE(names_of(table) == std::vector<std::string>{"ours", "theirs", "unknown"});
+    CHECK(table.processes[0].nics[0].tap == "tap5");
+    CHECK(table.processes[1].nics[0].tap.empty());
+    CHECK(table.processes[2].nics[0].tap == "tap5");
 }
 
 TEST_CASE("who owns a process is not who runs it as somebody else") {
