@@ -72,8 +72,7 @@ bool Agent::is_same_series(const Gateway& a, const Gateway& b) const {
         return a.address == b.address;
     }
     const Topology& topology = netlink_.topology();
-    return std::equal(
-               a.address.bytes().begin(), a.address.bytes().end(), b.address.bytes().begin()) &&
+    return a.address.has_same_bytes(b.address) &&
            topology.name_of(a.device) == topology.name_of(b.device);
 }
 

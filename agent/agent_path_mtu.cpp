@@ -20,11 +20,6 @@ constexpr Duration conflicts_interval = std::chrono::seconds(1);
 /// Sets tokens of path MTU probing apart from those of the probe engine, under one key.
 constexpr std::uint32_t mtu_domain = 0x80000000U;
 
-bool same_bytes(const IpAddress& a, const IpAddress& b) {
-    return a.bytes().size() == b.bytes().size() &&
-           std::equal(a.bytes().begin(), a.bytes().end(), b.bytes().begin());
-}
-
 /// Whether the log line would be the same.
 bool reads_alike(const PathMtu& a, const PathMtu& b) {
     return a.verdict == b.verdict && a.bytes == b.bytes && a.expected == b.expected &&
@@ -161,7 +156,8 @@ void Agent::handle(const MtuEchoFailed& event, const Instant& now) {
     const auto token =
         error.cookie ? std::optional(error.cookie->token) : mtus_.prober().find(error.sequence);
     if (!token || (error.cookie && !is_ours_of_mtu(*error.cookie)) ||
-        !same_bytes(peers_[mtus_.peer_of(token->session)].target.destination, error.destination)) {
+        !peers_[mtus_.peer_of(token->session)].target.destination.has_same_bytes(
+            error.destination)) {
         return ignore(Ignored::foreign);
     }
     if (error.reason == FailureReason::too_big &&
@@ -173,12 +169,12 @@ void Agent::handle(const MtuEchoFailed& event, const Instant& now) {
 /// That a port is closed only the peer itself can know.
 void Agent::handle(const MtuDatagramFailed& event, const Instant& now) {
     const auto token = mtus_.prober().find_datagram(event.port);
-    if (!token ||
-        !same_bytes(peers_[mtus_.peer_of(token->session)].target.destination, event.destination)) {
+    if (!token || !peers_[mtus_.peer_of(token->session)].target.destination.has_same_bytes(
+                      event.destination)) {
         return ignore(Ignored::foreign);
     }
     if (event.reason == FailureReason::port_unreachable) {
-        if (!same_bytes(event.reporter, event.destination)) {
+        if (!event.reporter.has_same_bytes(event.destination)) {
             return ignore(Ignored::wrong_source);
         }
         mtus_.prober().on_answer(*token, 0, 0, now.mono);

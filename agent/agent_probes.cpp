@@ -107,17 +107,11 @@ void Agent::handle(const EchoFailed& event, const Instant& now) {
         return ignore(Ignored::foreign);
     }
     const IpAddress& destination = peers_[peers_.peer_of(*session)].target.destination;
-    if (destination.bytes().size() != error.destination.bytes().size() ||
-        !std::equal(destination.bytes().begin(),
-                    destination.bytes().end(),
-                    error.destination.bytes().begin())) {
+    if (!destination.has_same_bytes(error.destination)) {
         return ignore(Ignored::foreign);
     }
     // Our own host says "host unreachable" when nobody answers ARP or neighbour discovery.
-    const bool by_ourselves = std::equal(error.source.bytes().begin(),
-                                         error.source.bytes().end(),
-                                         event.reporter.bytes().begin(),
-                                         event.reporter.bytes().end());
+    const bool by_ourselves = error.source.has_same_bytes(event.reporter);
     const bool neighbour = by_ourselves && error.reason == FailureReason::host_unreachable;
     engine_.on_error(*session, neighbour ? FailureReason::neighbour_failed : error.reason, now);
 }

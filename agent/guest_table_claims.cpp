@@ -17,11 +17,6 @@ constexpr std::string_view address_taken_message = "2f8d6e1b4c9a4703a5e7d0c3b1f4
 /// A guest that checks its address again and again moves the time of its probing in steps.
 constexpr Duration hold_step = std::chrono::seconds(1);
 
-IpAddress without_scope(IpAddress address) {
-    address.set_scope(IfIndex::any);
-    return address;
-}
-
 LearntBy learnt_by(NeighbourFrame::Kind kind) {
     switch (kind) {
         case NeighbourFrame::Kind::arp_request:
@@ -86,7 +81,7 @@ void GuestTable::on_frame(IfIndex index, const NeighbourFrame& frame, const Inst
         const bool tagged = frame.vlan != 0 && frame.vlan != port->vnic.vlan;
         claim(*port,
               frame.mac,
-              {without_scope(frame.address),
+              {frame.address.without_scope(),
                tagged ? frame.vlan : port->vnic.vlan,
                tagged,
                learnt_by(frame.kind),
@@ -101,7 +96,7 @@ void GuestTable::on_probe(KnownPort& port,
                           const NeighbourFrame& frame,
                           const Instant& now) {
     const bool dhcp = frame.kind == NeighbourFrame::Kind::dhcp_request;
-    const IpAddress wanted = without_scope(frame.target);
+    const IpAddress wanted = frame.target.without_scope();
     if (wanted.is_unspecified()) {
         return;
     }
@@ -146,7 +141,7 @@ void GuestTable::on_dhcp_ack(const KnownPort& port,
                              const NeighbourFrame& frame,
                              const Instant& now) {
     const auto owner = owner_.find(key_of(port, frame.mac));
-    const IpAddress granted = without_scope(frame.address);
+    const IpAddress granted = frame.address.without_scope();
     if (owner == owner_.end() || granted.is_unspecified()) {
         return;
     }
@@ -171,7 +166,7 @@ void GuestTable::on_host_neighbour(IfIndex device,
         if (owner != owner_.end()) {
             claim(ports_.at(owner->second),
                   mac,
-                  {without_scope(address), segment.vlan, false, LearntBy::host_table, true},
+                  {address.without_scope(), segment.vlan, false, LearntBy::host_table, true},
                   now);
         }
     }
@@ -186,13 +181,13 @@ void GuestTable::on_seen(IfIndex index,
         return;
     }
     const auto claimed =
-        claims_.find({port->vnic.segment, port->vnic.vlan, without_scope(address)});
+        claims_.find({port->vnic.segment, port->vnic.vlan, address.without_scope()});
     if (claimed == claims_.end() || claimed->second.port != index) {
         return;
     }
     KnownMac& mac = *port->find(claimed->second.mac);
     mac.hear(now.mono, silence_);
-    KnownAddress& known = *mac.find(without_scope(address), port->vnic.vlan);
+    KnownAddress& known = *mac.find(address.without_scope(), port->vnic.vlan);
     hear_address(*port, mac, known, true, now);
 }
 

@@ -1,20 +1,10 @@
 #include "agent/path_mtu_watch.hpp"
 
 #include <algorithm>
-#include <cmath>
+
+#include "common/even_spread.hpp"
 
 namespace reachd {
-namespace {
-
-/// Steps of the golden ratio: however many sessions there are, they lie evenly in the interval.
-double place_of(std::uint64_t number) {
-    constexpr double golden = 0.618033988749895;
-    double whole = 0;
-    return std::modf(static_cast<double>(number) * golden, &whole);
-}
-
-}  // namespace
-
 PathMtuWatch::PathMtuWatch(std::uint32_t bytes_per_second, MonoTime start)
     : prober_(bytes_per_second, start),
       next_sweep_(mono_never) {}
@@ -169,7 +159,7 @@ void PathMtuWatch::apply(std::uint32_t peer, MonoTime now) {
         return;
     }
     if (known.session == none) {
-        known.session = prober_.open(session_options(known), place_of(opened_++), now);
+        known.session = prober_.open(session_options(known), even_spread(opened_++), now);
         peer_of_.resize(std::max<std::size_t>(peer_of_.size(), known.session + 1));
         peer_of_[known.session] = peer;
     }

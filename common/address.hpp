@@ -44,6 +44,17 @@ class IpAddress {
 
     void set_scope(IfIndex scope) { scope_ = scope; }
 
+    IpAddress without_scope() const {
+        IpAddress plain = *this;
+        plain.scope_ = IfIndex::any;
+        return plain;
+    }
+
+    /// Equal but for the scope, which the kernel, quotes and people name on some addresses only.
+    bool has_same_bytes(const IpAddress& other) const {
+        return words() == other.words() && family_ == other.family_;
+    }
+
     bool is_unspecified() const { return words() == Words{}; }
 
     bool is_loopback() const;

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "probes/ip_protocol.hpp"
+
 namespace reachd {
 namespace {
 
@@ -16,13 +18,6 @@ constexpr std::uint8_t v6_too_big = 2;
 constexpr std::uint8_t v6_time_exceeded = 3;
 constexpr std::uint8_t v6_echo_request = 128;
 constexpr std::uint8_t v6_echo_reply = 129;
-
-constexpr std::uint8_t protocol_icmp = 1;
-constexpr std::uint8_t protocol_icmpv6 = 58;
-constexpr std::size_t ipv4_header_min = 20;
-constexpr std::size_t ipv6_header_bytes = 40;
-constexpr std::uint8_t next_header_fragment = 44;
-constexpr std::size_t fragment_header_bytes = 8;
 
 struct IpHeader {
     IpAddress source;

@@ -5,6 +5,7 @@
 
 #include "common/check.hpp"
 #include "probes/icmp_packet.hpp"
+#include "probes/ip_protocol.hpp"
 
 namespace reachd {
 namespace {
@@ -29,10 +30,6 @@ constexpr std::uint16_t arp_operation_request = 1;
 constexpr std::uint16_t arp_operation_reply = 2;
 constexpr std::size_t arp_bytes = 28;
 
-constexpr std::size_t ipv4_header_min = 20;
-constexpr std::size_t ipv6_header_bytes = 40;
-constexpr std::uint8_t protocol_udp = 17;
-constexpr std::uint8_t protocol_icmpv6 = 58;
 constexpr std::uint8_t nd_hop_limit = 255;
 
 constexpr std::uint8_t nd_solicitation = 135;
@@ -43,7 +40,6 @@ constexpr std::uint8_t nd_target_link_layer = 2;
 constexpr std::size_t nd_option_unit = 8;
 constexpr std::uint32_t nd_flag_solicited = 0x40000000;
 
-constexpr std::size_t udp_header_bytes = 8;
 constexpr std::uint16_t dhcp_server_port = 67;
 constexpr std::uint16_t dhcp_client_port = 68;
 constexpr std::uint8_t bootp_request = 1;

@@ -4,19 +4,16 @@
 #include <array>
 
 #include "common/check.hpp"
+#include "probes/ip_protocol.hpp"
 
 namespace reachd {
 namespace {
 
 constexpr std::size_t fragment_unit = 8;
-constexpr std::size_t ipv6_fragment_header_bytes = 8;
 constexpr std::uint8_t hop_limit = 64;
-constexpr std::uint8_t protocol_icmp = 1;
-constexpr std::uint8_t protocol_icmpv6 = 58;
-constexpr std::uint8_t next_header_fragment = 44;
 
-std::size_t fragment_header_bytes(Family family) {
-    return ip_header_bytes(family) + (family == Family::ipv4 ? 0 : ipv6_fragment_header_bytes);
+std::size_t headers_of_fragment(Family family) {
+    return ip_header_bytes(family) + (family == Family::ipv4 ? 0 : fragment_header_bytes);
 }
 
 /// The ICMP message.
@@ -27,7 +24,7 @@ std::size_t message_bytes(Family family, std::uint32_t bytes) {
 /// Of the message, in each fragment but the last, which may have less.
 std::size_t bytes_each(Family family, std::uint32_t bytes) {
     const std::size_t whole = message_bytes(family, bytes);
-    const std::size_t room = (fragment_bytes_max - fragment_header_bytes(family)) / fragment_unit;
+    const std::size_t room = (fragment_bytes_max - headers_of_fragment(family)) / fragment_unit;
     const std::size_t units = (whole + fragment_unit - 1) / fragment_unit;
     const std::size_t fragments = std::max<std::size_t>((units + room - 1) / room, 2);
     return (units + fragments - 1) / fragments * fragment_unit;
@@ -75,7 +72,7 @@ void write_ipv4_header(ByteSpan out, const FragmentedEcho& echo, const Slice& sl
 /// is not.
 void write_ipv6_headers(ByteSpan out, const FragmentedEcho& echo, const Slice& slice) {
     write_big_endian(out, 0, 6U << 28U | static_cast<std::uint32_t>(echo.dscp) << 22U);
-    write_big_endian(out, 4, static_cast<std::uint16_t>(ipv6_fragment_header_bytes + slice.bytes));
+    write_big_endian(out, 4, static_cast<std::uint16_t>(fragment_header_bytes + slice.bytes));
     write_big_endian(out, 6, next_header_fragment);
     write_big_endian(out, 7, hop_limit);
     std::copy_n(echo.source.bytes().begin(), 16, out.begin() + 8);
@@ -109,7 +106,7 @@ std::size_t encode_fragment(ByteSpan out, const FragmentedEcho& echo, std::size_
     ENSURE(slice.offset < whole);
     slice.bytes = std::min(each, whole - slice.offset);
     slice.more = slice.offset + slice.bytes < whole;
-    const std::size_t header = fragment_header_bytes(family);
+    const std::size_t header = headers_of_fragment(family);
     out = out.first(header + slice.bytes);
     if (family == Family::ipv4) {
         write_ipv4_header(out, echo, slice);

@@ -1,8 +1,8 @@
 #include "probes/probe_engine.hpp"
 
 #include <algorithm>
-#include <cmath>
 
+#include "common/even_spread.hpp"
 #include "common/prefetch.hpp"
 
 namespace reachd {
@@ -74,9 +74,7 @@ std::uint32_t ProbeEngine::open(const SessionOptions& options, MonoTime now) {
 }
 
 MonoTime ProbeEngine::first_due(const SessionOptions& options, MonoTime now) {
-    // Multiples of the golden ratio fill an interval evenly, however many come.
-    constexpr double golden = 0.61803398874989484820;
-    const double phase = std::fmod(static_cast<double>(opened_++) * golden, 1.0);
+    const double phase = even_spread(opened_++);
     const auto spread =
         Duration(static_cast<Duration::rep>(phase * static_cast<double>(options.interval.count())));
     if (options.peer_kind == PeerKind::host) {

@@ -10,12 +10,6 @@
 namespace reachd {
 namespace {
 
-/// Scopes are left out: the kernel names them on some of these addresses only.
-bool same_bytes(const IpAddress& a, const IpAddress& b) {
-    return a.family() == b.family() &&
-           std::equal(a.bytes().begin(), a.bytes().end(), b.bytes().begin());
-}
-
 FailureReason connect_failure(int error, const TcpTarget& target) {
     switch (error) {
         case ENETUNREACH:
@@ -62,7 +56,7 @@ std::optional<FailureReason> tcp_loss(const QueuedTcpError& queued, const IpAddr
     }
     const Family family = queued.origin == SO_EE_ORIGIN_ICMP ? Family::ipv4 : Family::ipv6;
     const auto reason = icmp_failure(family, queued.type, queued.code);
-    if (reason == FailureReason::host_unreachable && same_bytes(queued.offender, own)) {
+    if (reason == FailureReason::host_unreachable && queued.offender.has_same_bytes(own)) {
         return FailureReason::neighbour_failed;
     }
     return reason;
@@ -70,7 +64,7 @@ std::optional<FailureReason> tcp_loss(const QueuedTcpError& queued, const IpAddr
 
 bool is_local_reject(const TcpResult& loss, const IpAddress& own) {
     return loss.kind == TcpResult::Kind::lost && loss.reason != FailureReason::neighbour_failed &&
-           same_bytes(loss.reporter, own);
+           loss.reporter.has_same_bytes(own);
 }
 
 std::optional<TcpEnd> tcp_end(int pending_error) {

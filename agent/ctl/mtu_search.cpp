@@ -8,11 +8,6 @@ namespace {
 /// Far beyond the end: there is one check, and no second.
 constexpr Duration interval = std::chrono::hours(1);
 
-/// Without the zone, which no packet carries.
-bool same_bytes(const IpAddress& a, const IpAddress& b) {
-    return std::equal(a.bytes().begin(), a.bytes().end(), b.bytes().begin(), b.bytes().end());
-}
-
 }  // namespace
 
 MtuSearch::MtuSearch(const EchoTarget& target,
@@ -95,7 +90,7 @@ void MtuSearch::on_echo_error(const IpAddress& reporter, const EchoError& error,
         error.cookie ? std::optional(error.cookie->token) : prober_.find(error.sequence);
     const bool is_ours = token && token->session == session_ &&
                          (!error.cookie || cookie(*token).tag == error.cookie->tag);
-    if (!is_ours || !same_bytes(target_.destination, error.destination)) {
+    if (!is_ours || !target_.destination.has_same_bytes(error.destination)) {
         return;
     }
     if (error.reason == FailureReason::too_big) {
@@ -113,10 +108,10 @@ void MtuSearch::on_datagram_error(const IpAddress& reporter,
                                   std::uint32_t mtu,
                                   MonoTime now) {
     const auto token = prober_.find_datagram(port);
-    if (!token || !same_bytes(target_.destination, destination)) {
+    if (!token || !target_.destination.has_same_bytes(destination)) {
         return;
     }
-    if (reason == FailureReason::port_unreachable && same_bytes(reporter, destination)) {
+    if (reason == FailureReason::port_unreachable && reporter.has_same_bytes(destination)) {
         take_answer(*token, 0, 0, now);
     } else if (reason == FailureReason::too_big) {
         take_too_big(*token, reporter, mtu, now);

@@ -30,15 +30,6 @@ Value read_value(const cmsghdr& header) {
     return value;
 }
 
-/// The first of three: software stamps (timestamping.rst).
-std::optional<WallTime> read_stamp(const cmsghdr& header) {
-    const auto time = read_value<timespec>(header);
-    if (time.tv_sec == 0 && time.tv_nsec == 0) {
-        return std::nullopt;
-    }
-    return WallTime(std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec));
-}
-
 QueuedError read_error(const cmsghdr& header) {
     const auto error = read_value<sock_extended_err>(header);
     QueuedError found{error.ee_origin, error.ee_type, error.ee_code, error.ee_info, IpAddress{}};
@@ -69,6 +60,14 @@ void read_one(const cmsghdr& header, ReceivedControl& found) {
 }
 
 }  // namespace
+
+std::optional<WallTime> read_stamp(const cmsghdr& header) {
+    const auto time = read_value<timespec>(header);
+    if (time.tv_sec == 0 && time.tv_nsec == 0) {
+        return std::nullopt;
+    }
+    return WallTime(std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec));
+}
 
 void write_control(msghdr& message, void* control, const EchoTarget& target) {
     message.msg_control = control;

@@ -41,4 +41,8 @@ struct ReceivedControl {
 
 ReceivedControl read_control(const msghdr& message);
 
+/// Of a SCM_TIMESTAMPING message, the first of its three: software stamps (timestamping.rst).
+/// Nothing: the kernel took none.
+std::optional<WallTime> read_stamp(const cmsghdr& header);
+
 }  // namespace reachd

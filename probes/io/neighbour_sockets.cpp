@@ -26,6 +26,7 @@
 #include "probes/io/descriptor_share.hpp"
 #include "probes/io/packet_batch.hpp"
 #include "probes/io/socket_closer.hpp"
+#include "probes/io/socket_option.hpp"
 #include "probes/neighbour_filter.hpp"
 #include "probes/sent_requests.hpp"
 
@@ -69,11 +70,6 @@ class Descriptor {
 };
 
 // ---- Opening
-
-template <class Value>
-bool set_option(int fd, int level, int name, const Value& value) {
-    return setsockopt(fd, level, name, &value, sizeof(value)) == 0;
-}
 
 /// What sets the sockets of each use apart, by PortUse.
 struct PortKind {

@@ -2,30 +2,22 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 
 #include <linux/if_packet.h>
 
+#include "probes/io/control_messages.hpp"
+
 namespace reachd {
 namespace {
 
-std::optional<WallTime> read_stamp(const cmsghdr* header) {
-    timespec time{};  // the first of three: software stamps (timestamping.rst)
-    std::memcpy(&time, CMSG_DATA(header), sizeof(time));
-    if (time.tv_sec == 0 && time.tv_nsec == 0) {
-        return std::nullopt;
-    }
-    return WallTime(std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec));
-}
-
-Ancillary read_control(const msghdr& message) {
+Ancillary read_ancillary(const msghdr& message) {
     constexpr std::uint16_t vlan_id_mask = 0x0fff;
     Ancillary found;
     for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
          header = CMSG_NXTHDR(const_cast<msghdr*>(&message), header)) {
         if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_TIMESTAMPING) {
-            found.stamp = read_stamp(header);
+            found.stamp = read_stamp(*header);
         } else if (header->cmsg_level == SOL_PACKET && header->cmsg_type == PACKET_AUXDATA) {
             tpacket_auxdata data{};
             std::memcpy(&data, CMSG_DATA(header), sizeof(data));
@@ -78,7 +70,7 @@ ByteView PacketBatch::frame(std::size_t place) const {
 }
 
 Ancillary PacketBatch::ancillary(std::size_t place) const {
-    return read_control(messages_[place].msg_hdr);
+    return read_ancillary(messages_[place].msg_hdr);
 }
 
 int PacketBatch::read(int fd, int flags) {

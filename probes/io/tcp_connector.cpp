@@ -25,6 +25,7 @@
 #include "probes/connect_table.hpp"
 #include "probes/io/descriptor_share.hpp"
 #include "probes/io/socket_address.hpp"
+#include "probes/io/socket_option.hpp"
 #include "probes/tcp_error.hpp"
 
 namespace reachd {
@@ -40,11 +41,6 @@ constexpr Duration first_retransmission = std::chrono::seconds(1);
 /// net.ipv4.ip_local_port_range of an unchanged kernel begins here.
 constexpr std::uint16_t local_port_usual_min = 32768;
 constexpr int errors_per_socket_max = 4;
-
-template <class Value>
-bool set_option(int fd, int level, int name, const Value& value) {
-    return setsockopt(fd, level, name, &value, sizeof(value)) == 0;
-}
 
 /// Zeros when the kernel does not say.
 tcp_info read_info(int fd) {

@@ -36,11 +36,6 @@ constexpr Duration settle_time = 22s;
 /// The self-throttle takes its time to believe that all is well.
 constexpr Duration unthrottle_time = 20s;
 
-IpAddress without_zone(IpAddress address) {
-    address.set_scope(IfIndex::any);
-    return address;
-}
-
 std::string who(const PeerIdentity& identity) {
     return fmt::format("guest {} ({})", identity.name(), identity.address());
 }
@@ -119,10 +114,10 @@ void GuestAudit::judge_request(const NeighbourTarget& target, std::uint32_t seri
     if (!behind_.contains({serial, mac_of(target)})) {
         fail(what + ", where that was never seen", now);
     }
-    if (own_.contains(without_zone(target.address))) {
+    if (own_.contains(target.address.without_scope())) {
         fail(what + ", an address of the host", now);
     }
-    const auto claim = claims_.find({mac_of(target), without_zone(target.address)});
+    const auto claim = claims_.find({mac_of(target), target.address.without_scope()});
     if (claim == claims_.end()) {
         fail(what + ", which that never used", now);
     } else {
@@ -160,7 +155,7 @@ void GuestAudit::judge_time(const NeighbourTarget& target,
 
 GuestAudit::Truth& GuestAudit::session_of(const NeighbourRequest& request) {
     const NeighbourTarget& target = request.target;
-    Truth& known = truths_[{static_cast<int>(target.device), without_zone(target.address)}];
+    Truth& known = truths_[{static_cast<int>(target.device), target.address.without_scope()}];
     const ProbeToken& token = request.order.token;
     const auto port = guests_.ports().find(static_cast<int>(target.device));
     const std::uint32_t serial = port == guests_.ports().end() ? 0 : port->second.serial;
@@ -408,7 +403,7 @@ void GuestAudit::look_at_limits(const Snapshot& snapshot, MonoTime now) {
 void GuestAudit::look_at_owners(const Agent& agent, const Snapshot& snapshot, MonoTime now) {
     std::set<IpAddress> gateways;
     for (const Gateway& gateway : agent.topology().default_gateways()) {
-        gateways.insert(without_zone(gateway.address));
+        gateways.insert(gateway.address.without_scope());
     }
     for (const PeerSnapshot& peer : snapshot.peers) {
         if (!is_guest(peer)) {

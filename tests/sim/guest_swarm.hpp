@@ -11,16 +11,17 @@
 #include <vector>
 
 #include "common/random.hpp"
+#include "tests/sim/draws.hpp"
 #include "tests/sim/world.hpp"
 
 namespace reachd::sim {
 
-class GuestSwarm {
+class GuestSwarm : private Draws {
   public:
     /// From the last fault to all being up, at the latest.
     static constexpr Duration settle_time = 26s;
 
-    explicit GuestSwarm(std::uint64_t seed) : random_(seed) {}
+    explicit GuestSwarm(std::uint64_t seed) : Draws(seed) {}
 
     /// Whether this world has guests.
     bool is_wanted() { return below(5) == 0; }
@@ -30,19 +31,6 @@ class GuestSwarm {
     void draw(World& world, Duration duration);
 
   private:
-    template <class Value, std::size_t count>
-    Value pick(const std::array<Value, count>& values) {
-        return values[random_.below(count)];
-    }
-
-    std::uint32_t below(std::uint32_t bound) { return random_.below(bound); }
-
-    bool one_in(std::uint32_t n) { return random_.below(n) == 0; }
-
-    Duration between(Duration least, Duration most) {
-        return least + random_duration(most - least, random_);
-    }
-
     void draw_hosts();
     void draw_port(int number);
     void draw_guest(int port);
@@ -63,7 +51,6 @@ class GuestSwarm {
 
     void later(std::function<void()> what) { at(between(0s, duration_), std::move(what)); }
 
-    Random random_;
     World* world_ = nullptr;
     Duration duration_{};
     std::vector<int> ports_;   ///< their first indexes; they may have others by now

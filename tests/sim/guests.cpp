@@ -23,11 +23,6 @@ MacAddress mac_of_device(std::uint8_t kind, int index) {
                        static_cast<std::uint8_t>(index)});
 }
 
-IpAddress without_zone(IpAddress address) {
-    address.set_scope(IfIndex::any);
-    return address;
-}
-
 IpAddress unspecified(Family family) {
     return family == Family::ipv4 ? IpAddress() : IpAddress::v6({});
 }
@@ -66,8 +61,8 @@ NeighbourFrame answer_to(const NeighbourTarget& target) {
     frame.solicited = !arp;
     frame.frame_source = frame.mac = mac_of(target);
     frame.frame_destination = target.sender_mac;
-    frame.address = without_zone(target.address);
-    frame.target = without_zone(target.sender);
+    frame.address = target.address.without_scope();
+    frame.target = target.sender.without_scope();
     return frame;
 }
 
@@ -349,7 +344,7 @@ std::optional<Duration> Guests::answers_echo(const IpAddress& address) {
         const auto& own = guest.addresses;
         const auto port = ports_.find(guest.port);
         const bool there = port != ports_.end() && port->second.up && !guest.hung;
-        if (there && std::find(own.begin(), own.end(), without_zone(address)) != own.end() &&
+        if (there && std::find(own.begin(), own.end(), address.without_scope()) != own.end() &&
             !happens(guest.loss, random_)) {
             return guest.answer_after;
         }
@@ -441,7 +436,7 @@ std::optional<Duration> Guests::answer_of(const NeighbourTarget& target) {
         const auto& own = guest.addresses;
         if (guest.port == static_cast<int>(target.device) && guest.mac == mac_of(target) &&
             !guest.hung &&
-            std::find(own.begin(), own.end(), without_zone(target.address)) != own.end() &&
+            std::find(own.begin(), own.end(), target.address.without_scope()) != own.end() &&
             !happens(guest.loss, random_)) {
             return guest.answer_after;
         }
@@ -477,7 +472,7 @@ void Guests::ask(const NeighbourRequest& request, Agent& agent) {
         return;
     }
     const NeighbourAnswer answer{index,
-                                 without_zone(request.target.address),
+                                 request.target.address.without_scope(),
                                  request.order.token,
                                  now_.mono,
                                  now_.wall.time_since_epoch() - now_.mono.time_since_epoch()};

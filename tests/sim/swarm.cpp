@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "tests/sim/draws.hpp"
 #include "tests/sim/guest_swarm.hpp"
 #include "tests/sim/world.hpp"
 
@@ -29,27 +30,13 @@ constexpr Duration unthrottle_time = 20s;
 constexpr std::uint64_t stream_guests = 6;
 constexpr std::uint64_t stream_swarm = 7;
 
-class Swarm {
+class Swarm : private Draws {
   public:
     Swarm(std::uint64_t seed, bool trace);
 
     SwarmResult run();
 
   private:
-    template <class Value, std::size_t count>
-    Value pick(const std::array<Value, count>& values) {
-        return values[random_.below(count)];
-    }
-
-    std::uint32_t below(std::uint32_t bound) { return random_.below(bound); }
-
-    bool one_in(std::uint32_t n) { return random_.below(n) == 0; }
-
-    /// Between the two, both included.
-    Duration between(Duration least, Duration most) {
-        return least + random_duration(most - least, random_);
-    }
-
     /// A chance from one in a thousand to certainty, small ones as often as large ones.
     std::uint32_t any_chance() {
         return pick(std::array<std::uint32_t, 6>{1'000, 10'000, 100'000, 300'000, 800'000, always});
@@ -85,7 +72,6 @@ class Swarm {
     void add_default_route();
     void finish();
 
-    Random random_;
     GuestSwarm guests_;
     bool has_guests_;
     Config config_;
@@ -97,7 +83,7 @@ class Swarm {
 };
 
 Swarm::Swarm(std::uint64_t seed, bool trace)
-    : random_(Random(seed * 8 + stream_swarm).next()),
+    : Draws(Random(seed * 8 + stream_swarm).next()),
       guests_(Random(seed * 8 + stream_guests).next()),
       has_guests_(guests_.is_wanted()),
       config_(draw_config()),

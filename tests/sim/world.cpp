@@ -21,12 +21,12 @@ constexpr std::size_t logs_max = 10'000;
 
 /// Each use of the seed needs its own stream, or a change of one would change the others.
 enum Stream : std::uint64_t {
-    stream_network = 1,
+    stream_large = 0,
+    stream_network,
     stream_kernel,
     stream_world,
     stream_agent,
-    stream_guests,
-    stream_large
+    stream_guests
 };
 
 std::uint64_t seed_of(std::uint64_t seed, Stream stream) {

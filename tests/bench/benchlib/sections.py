@@ -10,6 +10,7 @@ import time
 
 from . import lab, probers, report
 from .arp import arp
+from .mtu import mtu
 from .netlink import netlink
 from .passive import passive
 from .report import progress
@@ -277,4 +278,4 @@ def render(bench, _rounds):
 
 SECTIONS = {"engine": engine, "loss": loss, "memory": memory, "scrape": scrape, "idle": idle,
             "netlink": netlink, "passive": passive, "render": render, "tcp": tcp,
-            "arp": arp}
+            "arp": arp, "mtu": mtu}
