@@ -372,6 +372,25 @@ void Audit::look(const Agent& agent, const Snapshot& snapshot, const Instant& no
     look_at_host_rtt(snapshot, now.mono);
     look_at_link_counters(snapshot, now.mono);
     look_at_samples(snapshot, now.mono);
+    look_at_path_mtus(snapshot, now.mono);
+}
+
+/// A verdict and its sizes never contradict each other.
+void Audit::look_at_path_mtus(const Snapshot& snapshot, MonoTime now) {
+    for (const PathMtuSnapshot& path : snapshot.path_mtus) {
+        const PathMtu& mtu = path.mtu;
+        const bool fits = mtu.verdict == MtuVerdict::undetermined ? mtu.bytes == 0
+                          : mtu.verdict == MtuVerdict::ok         ? mtu.bytes == mtu.expected
+                                                                  : mtu.bytes < mtu.expected;
+        if (!fits || mtu.expected == 0) {
+            fail(fmt::format("path MTU to {}: {}, {} of {} bytes",
+                             snapshot.peers[path.peer].identity->name(),
+                             to_text(mtu.verdict),
+                             mtu.bytes,
+                             mtu.expected),
+                 now);
+        }
+    }
 }
 
 /// No two peers have the same labels.

@@ -183,6 +183,7 @@ class Audit {
     void look_at_totals(const Snapshot& snapshot, MonoTime now);
     void look_at_host_rtt(const Snapshot& snapshot, MonoTime now);
     void look_at_link_counters(const Snapshot& snapshot, MonoTime now);
+    void look_at_path_mtus(const Snapshot& snapshot, MonoTime now);
     void look_at_samples(const Snapshot& snapshot, MonoTime now);
     std::string name(const Known& known) const;
 

@@ -43,6 +43,7 @@ class Swarm : private Draws {
     }
 
     Config draw_config();
+    void draw_mtu(Config& config);
     PeerConfig draw_peer(std::uint32_t number);
     void draw_network();
     void draw_kernel();
@@ -74,6 +75,7 @@ class Swarm : private Draws {
 
     GuestSwarm guests_;
     bool has_guests_;
+    bool has_large_packets_;  ///< path MTUs are probed
     Config config_;
     World world_;
     Duration duration_{};
@@ -86,6 +88,7 @@ Swarm::Swarm(std::uint64_t seed, bool trace)
     : Draws(Random(seed * 8 + stream_swarm).next()),
       guests_(Random(seed * 8 + stream_guests).next()),
       has_guests_(guests_.is_wanted()),
+      has_large_packets_(seed % 4 == 1),
       config_(draw_config()),
       world_({seed, config_, 2s, trace, has_guests_}),
       seed_(seed) {
@@ -126,10 +129,22 @@ Config Swarm::draw_config() {
         config.peers.push_back(draw_peer(i));
     }
     config.discover_gateways = one_in(2);
+    if (has_large_packets_) {
+        draw_mtu(config);
+    }
     if (has_guests_) {
         guests_.draw_config(config);
     }
     return config;
+}
+
+/// Checks so often that some fall into each fault.
+void Swarm::draw_mtu(Config& config) {
+    config.limits.mtu_bytes_per_second = pick(std::array<std::uint32_t, 2>{1'000'000, 200'000});
+    for (PeerConfig& peer : config.peers) {
+        peer.mtu.interval = pick(std::array<Duration, 3>{1s, 3s, 10s});
+        peer.mtu.timeout = pick(std::array<Duration, 2>{500ms, 100ms});
+    }
 }
 
 void Swarm::draw_network() {
@@ -151,7 +166,8 @@ void Swarm::draw_network() {
 }
 
 void Swarm::draw_kernel() {
-    world_.set_link({.index = uplink, .name = "eth0"});
+    world_.set_link({.index = uplink, .name = "eth0", .mtu = has_large_packets_ ? 9000U : 1500U});
+    world_.large.egress = has_large_packets_ ? IfIndex{uplink} : IfIndex::any;
     world_.set_link({.index = second_link, .name = "eth1"});
     add_default_route();
     world_.storm(static_cast<int>(below(20)));
@@ -569,6 +585,12 @@ void Swarm::finish() {
     }
     if (has_guests_) {
         world_.guests->audit.expect_settled(world_.snapshot());
+    }
+    if (world_.large.bytes_per_second_max() > config_.limits.mtu_bytes_per_second) {
+        world_.audit.fail(fmt::format("{} bytes of path MTU probing in a second, {} is the limit",
+                                      world_.large.bytes_per_second_max(),
+                                      config_.limits.mtu_bytes_per_second),
+                          world_.mono());
     }
 }
 
