@@ -271,6 +271,7 @@ class Agent {
     void order_mtu_packets(const Instant& now, Actions& actions);
     ProbeCookie mtu_cookie(ProbeToken token) const;
     bool is_ours_of_mtu(const ProbeCookie& cookie) const;
+    std::string mtu_source_text(const PathMtu& mtu) const;
     void log_mtu_changes();
     void snapshot_mtu(std::uint32_t id, std::uint32_t place, Snapshot& snapshot) const;
 
@@ -332,6 +333,7 @@ class Agent {
     std::map<std::uint32_t, PathMtu> mtu_told_;
     std::vector<MtuInconsistency> mtu_conflicts_;
     std::uint64_t mtu_structure_ = 0;  ///< of the topology, when the ways were looked at
+    std::uint64_t mtu_routes_ = 0;     ///< likewise
     MonoTime next_mtu_conflicts_ = mono_never;
     bool guests_followed_ = false;
     MonoTime next_guests_{};

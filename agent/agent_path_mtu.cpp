@@ -23,7 +23,19 @@ constexpr std::uint32_t mtu_domain = 0x80000000U;
 /// Whether the log line would be the same.
 bool reads_alike(const PathMtu& a, const PathMtu& b) {
     return a.verdict == b.verdict && a.bytes == b.bytes && a.expected == b.expected &&
-           a.direction == b.direction;
+           a.direction == b.direction && a.reporter == b.reporter && a.device == b.device;
+}
+
+std::string_view verdict_text(MtuVerdict verdict) {
+    switch (verdict) {
+        case MtuVerdict::undetermined: return "not known";
+        case MtuVerdict::ok: return "as expected";
+        case MtuVerdict::signalled: return "too big for a router";
+        case MtuVerdict::black_hole: return "larger packets vanish silently";
+        case MtuVerdict::local: return "a device of this host is smaller";
+        case MtuVerdict::peer_egress: return "the peer answers in fragments, its MTU is smaller";
+    }
+    return "";
 }
 
 std::string direction_text(MtuDirection direction) {
@@ -64,12 +76,20 @@ std::optional<MtuAim> Agent::mtu_aim(const Peer& peer) const {
 }
 
 void Agent::follow_mtu_ways(const Instant& now) {
-    const std::uint64_t structure = netlink_.topology().structure_revision();
-    if (structure != mtu_structure_ && netlink_.synced()) {
-        mtu_structure_ = structure;
-        mtus_.follow_links(netlink_.topology(), now.mono);
-        mtus_.doubt_ways(now.mono);
+    const Topology& topology = netlink_.topology();
+    if (!netlink_.synced()) {
+        return;
+    }
+    const bool links_changed = mtu_structure_ != topology.structure_revision();
+    const bool routes_changed = mtu_routes_ != topology.route_revision();
+    mtu_structure_ = topology.structure_revision();
+    mtu_routes_ = topology.route_revision();
+    if (links_changed) {
+        mtus_.follow_links(topology, now.mono);
         next_mtu_conflicts_ = std::min(next_mtu_conflicts_, now.mono + conflicts_interval);
+    }
+    if (links_changed || routes_changed) {
+        mtus_.doubt_ways(now.mono);
     }
     if (now.mono >= next_mtu_conflicts_) {
         next_mtu_conflicts_ = mono_never;
@@ -196,6 +216,18 @@ void Agent::handle(const EgressFound& event, const Instant& now) {
 
 // ---- Results
 
+/// Who says so, or which device it is.
+std::string Agent::mtu_source_text(const PathMtu& mtu) const {
+    if (mtu.device != IfIndex::any) {
+        return fmt::format(": {}", netlink_.topology().name_of(mtu.device));
+    }
+    if (mtu.reporter.is_unspecified()) {
+        return "";
+    }
+    const std::string_view zone = netlink_.topology().name_of(mtu.reporter.scope());
+    return fmt::format(", {} says {}", mtu.reporter.to_string(zone), mtu.reported);
+}
+
 void Agent::log_mtu_changes() {
     for (const std::uint32_t id : mtus_.take_changed()) {
         const PeerIdentity& identity = *peers_[id].identity;
@@ -209,13 +241,14 @@ void Agent::log_mtu_changes() {
             mtu_told_[id] = mtu;
             logs_.push_back(
                 {LogLevel::warning,
-                 fmt::format("path MTU to {} ({}) is {}, {} expected: {}{}",
+                 fmt::format("path MTU to {} ({}) is {}, {} expected: {}{}{}",
                              identity.name(),
                              identity.address(),
                              mtu.bytes,
                              mtu.expected,
-                             to_text(mtu.verdict),
-                             direction_text(mtu.direction)),
+                             verdict_text(mtu.verdict),
+                             direction_text(mtu.direction),
+                             mtu_source_text(mtu)),
                  mtu_mismatch_message,
                  {{"REACHD_PEER", identity.name()}, {"REACHD_ADDRESS", identity.address()}}});
         } else if (was_ill && mtu.verdict == MtuVerdict::ok) {

@@ -190,9 +190,9 @@ bool has_misspelt_address(const JsonValue& peer) {
 /// What every IPv6 link carries is no expectation (RFC 8200, section 5).
 void check_expected_mtu(JsonProblems& problems, const PeerDraft& peer) {
     const std::uint32_t expected = peer.config.mtu.expected_bytes;
-    if (peer.mtu_place && peer.config.family == FamilyChoice::ipv6 && expected != 0 &&
+    if (peer.config.mtu.enabled && peer.config.family == FamilyChoice::ipv6 && expected != 0 &&
         expected < minimum_mtu(Family::ipv6)) {
-        problems.add(*peer.mtu_place,
+        problems.add(peer.mtu_place.value_or(peer.place),
                      fmt::format("expected_bytes of an IPv6 peer must be {} or more",
                                  minimum_mtu(Family::ipv6)));
     }

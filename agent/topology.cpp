@@ -159,7 +159,7 @@ struct Topology::Tables {
     std::shared_ptr<const TopologySnapshot> make_snapshot() const;
 
     std::uint64_t state_revision() const {
-        return structure_revision + neighbour_revision + entry_revision;
+        return structure_revision + neighbour_revision + fdb_revision + route_revision;
     }
 
     void doubt(DumpKind kind) { doubts.insert(kind); }
@@ -180,9 +180,10 @@ struct Topology::Tables {
     TopologyRefusals refusals;
     std::uint64_t generations = 0;
     std::uint64_t revision = 0;
-    std::uint64_t structure_revision = 0;  ///< of all but the next two
+    std::uint64_t structure_revision = 0;  ///< of all but the next three
     std::uint64_t neighbour_revision = 0;
-    std::uint64_t entry_revision = 0;  ///< of forwarding entries and of routes
+    std::uint64_t fdb_revision = 0;
+    std::uint64_t route_revision = 0;
     std::shared_ptr<const TopologySnapshot> snapshot;
     std::uint64_t snapshot_revision = 0;
 };
@@ -228,7 +229,7 @@ void Topology::apply(const NetlinkMessage& message, const Instant& now) {
             [&](const FdbChanged& change) { tables.change_fdb(change, teller, now); },
             [&](const FdbRemoved& removed) {
                 tables.doubt_unless(tables.fdb.remember_removal(removed), DumpKind::fdb);
-                tables.entry_revision += tables.fdb.remove(removed) ? 1U : 0U;
+                tables.fdb_revision += tables.fdb.remove(removed) ? 1U : 0U;
             },
             [&](const LinkStatistics& told) {
                 tables.links.count(told.index, told.counters, CounterSource::statistics);
@@ -507,7 +508,7 @@ void Topology::Tables::remove_fdb_of(IfIndex device, Departure departure) {
     if (!fdb.remove_device(device)) {
         return;
     }
-    ++entry_revision;
+    ++fdb_revision;
     if (fdb.sweeping() || departure == Departure::missed) {
         doubt(DumpKind::fdb);
     }
@@ -588,7 +589,7 @@ void Topology::Tables::change_neighbour(const NeighbourChanged& change,
 
 void Topology::Tables::change_fdb(const FdbChanged& change, Teller teller, const Instant& now) {
     const auto changed = fdb.change(change, teller);
-    entry_revision += changed.added ? 1U : 0U;
+    fdb_revision += changed.added ? 1U : 0U;
     if (changed.port_before) {
         changes.mac_moved(change, *changed.port_before, now);
     }
@@ -604,7 +605,7 @@ void Topology::Tables::take_route_effects(const Instant& now) {
     if (effects.ipv6_doubt) {
         doubt(DumpKind::ipv6_routes);
     }
-    entry_revision += effects.changed ? 1U : 0U;
+    route_revision += effects.changed ? 1U : 0U;
     structure_revision += effects.gateways_changed ? 1U : 0U;
     if (effects.gateways_changed) {
         ++revision;
@@ -648,7 +649,7 @@ bool Topology::Tables::finish_sweep(DumpKind kind, const Instant& now) {
         case DumpKind::neighbours: return finish_neighbour_sweep();
         case DumpKind::fdb: {
             const auto swept = fdb.finish_sweep();
-            entry_revision += swept.changed ? 1U : 0U;
+            fdb_revision += swept.changed ? 1U : 0U;
             return !swept.incomplete;
         }
         case DumpKind::ipv4_routes: return routes.finish_sweep(Family::ipv4);
@@ -840,6 +841,10 @@ std::uint64_t Topology::structure_revision() const {
 
 std::uint64_t Topology::neighbour_revision() const {
     return tables_->neighbour_revision;
+}
+
+std::uint64_t Topology::route_revision() const {
+    return tables_->route_revision;
 }
 
 std::uint64_t Topology::state_revision() const {

@@ -169,6 +169,9 @@ class Topology {
     /// Rises when a neighbour came or went, or has another MAC.
     std::uint64_t neighbour_revision() const;
 
+    /// Rises when a route of the main table came, went or has other hops.
+    std::uint64_t route_revision() const;
+
     /// Rises when anything that snapshot() shows may have changed, but for counters.
     std::uint64_t state_revision() const;
 

@@ -228,7 +228,7 @@ Json path_mtu_status_json(const Snapshot& snapshot) {
     const auto count = [&by_verdict](MtuVerdict verdict) {
         return by_verdict[static_cast<std::size_t>(verdict)];
     };
-    return {{"measured", snapshot.path_mtus.size()},
+    return {{"peers", snapshot.path_mtus.size()},
             {"as_expected", count(MtuVerdict::ok)},
             {"mismatched", mismatched},
             {"undetermined", count(MtuVerdict::undetermined)}};

@@ -25,7 +25,7 @@
 //     last_sync            time of the last full reading, or null
 //     overruns, resyncs    as reachd_netlink_overruns_total and reachd_netlink_resyncs_total
 //     last_change          time, device and text ("joined bridge br0"), or null
-//   path_mtu    measured: peers of which a size is expected; of these as_expected, mismatched,
+//   path_mtu    peers: those of which a size is expected; of these as_expected, mismatched,
 //               undetermined
 //   mtu_inconsistencies    devices of this host whose MTUs do not fit, at most 100, those that lose
 //                          traffic first:

@@ -32,7 +32,10 @@ std::uint32_t PathMtuProber::open(const PathMtuOptions& options, double place, M
     }
     Session& session = sessions_[id];
     const Duration spread = std::min(first_check_spread, options.interval);
-    session.machine.emplace(options, now + std::chrono::duration_cast<Duration>(spread * place));
+    const auto share = [place](Duration of) {
+        return std::chrono::duration_cast<Duration>(of * place);
+    };
+    session.machine.emplace(options, now + share(spread), share(options.interval));
     session.timeout = options.timeout;
     schedule(id);
     return id;
@@ -144,7 +147,9 @@ void PathMtuProber::run(std::uint32_t id, MonoTime now) {
         known == guesses_.end() ? std::vector<std::uint32_t>{} : known->second, now);
     session.ordered = 0;
     session.reported = 0;
-    if (!session.volley.empty()) {
+    if (!session.volley.empty() && session.machine->is_searching()) {
+        queue_.push_front(id);  // somebody's trouble comes before everybody's routine
+    } else if (!session.volley.empty()) {
         queue_.push_back(id);
     }
     settle(id, now);

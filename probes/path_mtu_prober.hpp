@@ -46,8 +46,8 @@ class PathMtuProber {
 
     PathMtuProber(std::uint32_t bytes_per_second, MonoTime start);
 
-    /// The first check follows within a second or the interval, whichever is shorter, spread by
-    /// `place` in [0, 1).
+    /// The first check follows within a second or the interval, whichever is shorter, and the
+    /// others an interval apart, both spread by `place` in [0, 1).
     std::uint32_t open(const PathMtuOptions& options, double place, MonoTime now);
     void close(std::uint32_t session);
 

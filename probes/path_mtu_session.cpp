@@ -9,6 +9,7 @@ namespace {
 
 /// With room for header, cookie and some bytes; far below every MTU.
 constexpr std::uint32_t small_bytes_ipv4 = 84;
+constexpr std::uint32_t smallest_bytes_ipv4 = 60;  ///< below every MTU; a cookie has room in it
 constexpr std::uint32_t small_bytes_ipv6 = 104;
 
 /// Of the small size with each further attempt: that a peer answers at all must not be missed.
@@ -42,9 +43,10 @@ std::uint32_t customary_mtu(std::uint32_t boundary) {
                                                                        : boundary;
 }
 
-PathMtuSession::PathMtuSession(const PathMtuOptions& options, MonoTime first_due)
+PathMtuSession::PathMtuSession(const PathMtuOptions& options, MonoTime first_due, Duration phase)
     : due_(first_due),
       next_check_(first_due),
+      turn_(first_due + phase),
       family_(options.family) {
     set_options(options);
 }
@@ -54,8 +56,19 @@ void PathMtuSession::set_options(const PathMtuOptions& options) {
     timeout_ = std::chrono::duration_cast<Milliseconds>(options.timeout);
 }
 
+/// Half an interval to one and a half after `start`.
+MonoTime PathMtuSession::turn_after(MonoTime start) const {
+    const Duration interval = interval_;
+    const Duration ahead = start + interval / 2 - turn_;
+    const auto turns = ahead / interval + (ahead > Duration::zero() ? 1 : 0);
+    return turn_ + turns * interval;
+}
+
 std::uint32_t PathMtuSession::small_bytes() const {
-    return family_ == Family::ipv4 ? small_bytes_ipv4 : small_bytes_ipv6;
+    if (family_ == Family::ipv6) {
+        return small_bytes_ipv6;
+    }
+    return target() > small_bytes_ipv4 ? small_bytes_ipv4 : smallest_bytes_ipv4;
 }
 
 /// The largest size that is expected and that this host can send.
@@ -77,8 +90,9 @@ bool PathMtuSession::set_facts(const PathMtuFacts& facts, MonoTime now) {
     facts_ = facts;
     finding_.reset();
     passes_ = false;
-    ++revision_;
-    hurry(now);
+    if (++revision_ > 1 || next_check_ == mono_never) {
+        hurry(now);
+    }
     return true;
 }
 
@@ -151,7 +165,7 @@ void PathMtuSession::conclude_as_known(bool passes, MonoTime now) {
 }
 
 void PathMtuSession::end_cycle(MonoTime now) {
-    next_check_ = std::max<MonoTime>(cycle_->start + interval_, now);
+    next_check_ = std::max(turn_after(cycle_->start), now);
     cycle_.reset();
     chances_ = 0;
     if (!volley_out_) {
@@ -236,7 +250,8 @@ std::vector<MtuPacket> PathMtuSession::ladder_volley() {
 // ---- The check
 
 void PathMtuSession::begin_cycle(MonoTime now) {
-    next_check_ = now + interval_;
+    // Where nothing is expected there is nothing to wait for but other facts.
+    next_check_ = facts_.expected == 0 ? mono_never : turn_after(now);
     if (target() <= small_bytes()) {
         return;
     }

@@ -63,8 +63,9 @@ class PathMtuSession {
     /// After own trouble a check begins anew, this often at most; then it waits for its time.
     static constexpr unsigned second_chances_max = 2;
 
-    /// The first check is at `first_due`.
-    PathMtuSession(const PathMtuOptions& options, MonoTime first_due);
+    /// The first check is at `first_due`, the others so much later and whole intervals from there:
+    /// many sessions that began together, or were all hurried, spread over the interval.
+    PathMtuSession(const PathMtuOptions& options, MonoTime first_due, Duration phase = {});
 
     /// From the next check on; not the family.
     void set_options(const PathMtuOptions& options);
@@ -160,6 +161,7 @@ class PathMtuSession {
     using Milliseconds = std::chrono::duration<std::uint32_t, std::milli>;
     using Microseconds = std::chrono::duration<std::uint32_t, std::micro>;
 
+    MonoTime turn_after(MonoTime start) const;
     std::uint32_t small_bytes() const;
     std::uint32_t target() const;
 
@@ -196,6 +198,7 @@ class PathMtuSession {
     std::uint32_t revision_ = 0;
     MonoTime due_;
     MonoTime next_check_;
+    MonoTime turn_;  ///< one of its turns, from which all others are whole intervals away
     std::unique_ptr<Cycle> cycle_;
     std::unique_ptr<Finding> finding_;  ///< null: as expected, or not known
     Family family_;

@@ -41,7 +41,8 @@ Output status_output(const Invocation& invocation,
         return not_understood(report.error());
     }
     Output output;
-    output.exit_code = report->healthy ? exit_well : exit_ill;
+    const bool is_well = report->healthy && report->mtus_mismatched == 0;
+    output.exit_code = is_well ? exit_well : exit_ill;
     if (invocation.quiet) {
         return output;
     }

@@ -20,7 +20,7 @@ namespace reachd::ctl {
 /// What is shown of all that was asked for, and what all of it is like.
 struct ListText {
     std::string text;
-    bool is_ill = false;  ///< something of it is down
+    bool is_ill = false;  ///< something of it is down, or degraded
 };
 
 /// What places and colours a row. The views are into the report that it is about.

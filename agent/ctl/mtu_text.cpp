@@ -70,6 +70,9 @@ std::string undetermined_text(const MtuReport& report) {
     if (!report.settled) {
         return "no result in the time there is: the MTU is not known";
     }
+    if (!mtu.answers && largest_answered(report.trials) > 0) {
+        return "too few answers came in time: the MTU is not known";
+    }
     if (!mtu.answers) {
         return "nothing answers: the MTU is not known";
     }
@@ -205,7 +208,9 @@ std::string mend_text(const MtuReport& report) {
 /// The search knows to the byte what people call 1500.
 std::string note_text(const MtuReport& report) {
     const std::uint32_t measured = largest_answered(report.trials);
-    if (report.result.verdict == MtuVerdict::black_hole && measured > report.result.bytes) {
+    const bool fits_tag =
+        measured > report.result.bytes && customary_mtu(measured) == report.result.bytes;
+    if (report.result.verdict == MtuVerdict::black_hole && fits_tag) {
         return fmt::format("{} pass too: room for a VLAN tag, no MTU", measured);
     }
     if (report.result.verdict == MtuVerdict::undetermined && report.complaint) {

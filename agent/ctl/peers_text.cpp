@@ -15,6 +15,9 @@
 namespace reachd::ctl {
 namespace {
 
+/// Up, and large packets do not pass.
+constexpr std::string_view degraded = "degraded";
+
 using Text = Result<ListText, std::string>;
 
 /// A peer with what is decided about its row.
@@ -46,7 +49,7 @@ std::string cause_of(const Peer& peer) {
 Row row_of(const Peer& peer) {
     Row row{{peer.name, peer.address, peer.state, cause_of(peer), peer.since}, &peer};
     if (const auto fault = mtu_fault(peer); !fault.empty()) {
-        row.state = "degraded";
+        row.state = degraded;
         row.cause = row.cause.empty() ? fault : fault + ", " + row.cause;
         row.since.reset();
     }
@@ -154,8 +157,9 @@ Text peers_text(const PeersReport& report,
         }
     }
     ListText list;
-    list.is_ill = std::any_of(
-        rows.begin(), rows.end(), [](const Row& row) { return row.health == Health::down; });
+    list.is_ill = std::any_of(rows.begin(), rows.end(), [](const Row& row) {
+        return row.health == Health::down || row.state == degraded;
+    });
     list.text = list_text(std::move(rows), report, view.all || !words.empty(), view, terminal);
     return {boost::system::in_place_value, std::move(list)};
 }

@@ -66,7 +66,7 @@ void read_topology(const JsonView& topology, StatusReport& report) {
 }
 
 void read_path_mtu(const JsonView& mtus, StatusReport& report) {
-    report.mtus_measured = mtus.integer("measured").value_or(0);
+    report.mtus_measured = mtus.integer("peers").value_or(0);
     report.mtus_as_expected = mtus.integer("as_expected").value_or(0);
     report.mtus_mismatched = mtus.integer("mismatched").value_or(0);
     report.mtus_undetermined = mtus.integer("undetermined").value_or(0);

@@ -182,6 +182,9 @@ TEST_CASE("config_probes: sizes that no path can have") {
           R"(r.json:1: /probes/mtu/expected_bytes: must be "auto" or a number of bytes)");
     CHECK(error(R"({"peers": [{"address": "2001:db8::1", "mtu": {"expected_bytes": 1279}}]})") ==
           "r.json:1: /peers/0/mtu: expected_bytes of an IPv6 peer must be 1280 or more");
+    CHECK(error(R"({"probes": {"mtu": {"expected_bytes": 1000}},
+                    "peers": [{"address": "2001:db8::1"}]})") ==
+          "r.json:2: /peers/0: expected_bytes of an IPv6 peer must be 1280 or more");
     CHECK(good(R"({"peers": [{"address": "2001:db8::1", "mtu": {"expected_bytes": 1280}}]})")
               .peers.front()
               .mtu.expected_bytes == 1280);

@@ -233,13 +233,13 @@ def a_path_mtu_that_is_too_small(lab):
                 and scrape.get("reachd_path_mtu_bytes", peer="p6") == 1500, 5, "both measured")
     time.sleep(SNAPSHOT_AGE)
     outcome = daemon.reachctl("peers")
-    assert outcome.code == 0 and not outcome.errors, outcome
+    assert outcome.code == 1 and not outcome.errors, outcome
     assert re.match(r"▲ p4 +\S+ +host +degraded +\S+ .s +\S+ .s +\S+ % +1500 +mtu_mismatch$",
                     outcome.lines[1]), outcome.output
     assert re.match(r"● p6 .* % +1500 +\d+s$", outcome.lines[2]), outcome.output
     assert outcome.lines[3] == "2 peers: 1 up, 1 degraded.", outcome.output
     outcome = daemon.reachctl("status")
-    assert outcome.code == 0 and not outcome.errors, outcome
+    assert outcome.code == 1 and not outcome.errors, outcome
     assert outcome.lines[0].startswith("▲ hv1: 1 path MTU mismatched"), outcome.output
     assert "  Path MTU   1 of 2 as expected, 1 mismatched" in outcome.lines, outcome.output
     found = json.loads(daemon.reachctl("peers", "--json").output)["peers"][0]["mtu"]
