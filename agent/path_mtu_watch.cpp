@@ -32,7 +32,8 @@ std::uint32_t PathMtuWatch::keep(const MtuOptions& options) {
 
 PathMtuOptions PathMtuWatch::session_options(const Entry& entry) const {
     const MtuOptions& options = options_[entry.options];
-    return {entry.aim->family, options.interval, options.timeout};
+    const Family family = entry.aim ? entry.aim->family : Family::ipv4;  // none is asked without
+    return {family, options.interval, options.timeout};
 }
 
 // ---- Who and where
@@ -185,7 +186,7 @@ void PathMtuWatch::follow_links(const Topology& topology, MonoTime now) {
 void PathMtuWatch::poll(MonoTime now,
                         std::vector<std::uint32_t>& lookups,
                         std::vector<MtuOrder>& orders) {
-    if (now >= next_sweep_) {
+    if (now >= next_sweep_ && next_lookup_ == none) {
         next_lookup_ = 0;
         next_turn_ = now;
         next_sweep_ = now + lookup_interval;

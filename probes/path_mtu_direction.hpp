@@ -20,6 +20,9 @@ class PathMtuDirection {
 
     void on_answer(Test test, bool control) { answered_[at(test)][control ? 1 : 0] = true; }
 
+    /// Not all of it was asked: silence says nothing.
+    void spoil(Test test) { spoilt_[at(test)] = true; }
+
     bool answered(Test test, bool control) const { return answered_[at(test)][control ? 1 : 0]; }
 
     /// By a large datagram. Call these only after all copies are out of time.
@@ -36,11 +39,13 @@ class PathMtuDirection {
 
     Passage passage(Test test) const {
         return answered(test, false)  ? Passage::passes
+               : spoilt_[at(test)]    ? Passage::unknown
                : answered(test, true) ? Passage::fails
                                       : Passage::unknown;
     }
 
     std::array<std::array<bool, 2>, test_count> answered_{};
+    std::array<bool, test_count> spoilt_{};
 };
 
 }  // namespace reachd

@@ -68,13 +68,13 @@ void PathMtuProber::set_options(std::uint32_t id, const PathMtuOptions& options)
 
 void PathMtuProber::set_facts(std::uint32_t id, const PathMtuFacts& facts, MonoTime now) {
     if (sessions_[id].machine->set_facts(facts, now)) {
-        settle(id, now);
+        settle(id);
     }
 }
 
 void PathMtuProber::hurry(std::uint32_t id, MonoTime now) {
     sessions_[id].machine->hurry(now);
-    settle(id, now);
+    settle(id);
 }
 
 void PathMtuProber::schedule(std::uint32_t id) {
@@ -100,7 +100,7 @@ void PathMtuProber::on_receive_overflow(MonoTime now) {
     for (std::uint32_t id = 0; id < sessions_.size(); ++id) {
         if (sessions_[id].machine && sessions_[id].out > 0) {
             sessions_[id].machine->on_own_trouble(now);
-            settle(id, now);
+            settle(id);
         }
     }
 }
@@ -115,11 +115,12 @@ MonoTime PathMtuProber::next_deadline() const {
 
 void PathMtuProber::poll(MonoTime now, std::vector<MtuOrder>& orders) {
     expire_flights(now);
+    wake_waiting(now);
     for (const std::uint32_t id : session_wheel_.take_due(now)) {
         run(id, now);
     }
     refill(now);
-    send_queued(now, orders);
+    send_queued(orders);
 }
 
 void PathMtuProber::expire_flights(MonoTime now) {
@@ -137,7 +138,7 @@ void PathMtuProber::run(std::uint32_t id, MonoTime now) {
     }
     if (session.machine->is_volley_out()) {
         session.machine->on_volley_over(now);
-        settle(id, now);
+        settle(id);
     }
     if (session.machine->due() > now || !may_search(id)) {
         return;
@@ -147,12 +148,12 @@ void PathMtuProber::run(std::uint32_t id, MonoTime now) {
         known == guesses_.end() ? std::vector<std::uint32_t>{} : known->second, now);
     session.ordered = 0;
     session.reported = 0;
-    if (!session.volley.empty() && session.machine->is_searching()) {
+    if (!session.volley.empty() && session.machine->is_in_doubt()) {
         queue_.push_front(id);  // somebody's trouble comes before everybody's routine
     } else if (!session.volley.empty()) {
         queue_.push_back(id);
     }
-    settle(id, now);
+    settle(id);
 }
 
 /// A few at a time, each at full speed; else a fault behind a switch would make all searches slow.
@@ -172,25 +173,26 @@ bool PathMtuProber::may_search(std::uint32_t id) {
     return false;
 }
 
-void PathMtuProber::leave_search(std::uint32_t id, MonoTime now) {
-    if (std::erase(searching_, id) == 0 || waiting_.empty()) {
-        return;
+/// However room came about: a search ended, or its peer is gone.
+void PathMtuProber::wake_waiting(MonoTime now) {
+    for (std::size_t room = searches_max - searching_.size(); room > 0 && !waiting_.empty();
+         --room) {
+        const std::uint32_t next = waiting_.front();
+        waiting_.pop_front();
+        sessions_[next].waiting = false;
+        session_wheel_.schedule(next, now);
     }
-    const std::uint32_t next = waiting_.front();
-    waiting_.pop_front();
-    sessions_[next].waiting = false;
-    session_wheel_.schedule(next, now);
 }
 
 /// After whatever happened to a session.
-void PathMtuProber::settle(std::uint32_t id, MonoTime now) {
+void PathMtuProber::settle(std::uint32_t id) {
     Session& session = sessions_[id];
     if (!session.machine->is_searching()) {
         if (session.waiting) {
             session.waiting = false;
             std::erase(waiting_, id);
         }
-        leave_search(id, now);
+        std::erase(searching_, id);
     }
     if (session.machine->revision() != session.told) {
         session.told = session.machine->revision();
@@ -235,7 +237,7 @@ void PathMtuProber::refill(MonoTime now) {
     refilled_ = now;
 }
 
-void PathMtuProber::send_queued(MonoTime, std::vector<MtuOrder>& orders) {
+void PathMtuProber::send_queued(std::vector<MtuOrder>& orders) {
     while (!queue_.empty()) {
         const std::uint32_t id = queue_.front();
         Session& session = sessions_[id];
@@ -287,17 +289,23 @@ void PathMtuProber::on_sent(const MtuOrder& order, MonoTime at) {
     }
 }
 
+/// What was not asked cannot be answered: that proves nothing about the path.
 void PathMtuProber::on_not_sent(const MtuOrder& order, MonoTime now) {
-    if (Flight* flight = find_flight(order.token)) {
-        end_flight(*flight, MtuPacketResult::not_sent, now);
-        on_reported(order.token.session, now);
+    if (find_flight(order.token) != nullptr) {
+        sessions_[order.token.session].machine->on_not_sent(order.packet, now);
+        refuse(order, now);
     }
+}
+
+void PathMtuProber::refuse(const MtuOrder& order, MonoTime now) {
+    end_flight(*find_flight(order.token), MtuPacketResult::not_sent, now);
+    on_reported(order.token.session, now);
 }
 
 void PathMtuProber::on_too_big_for_device(const MtuOrder& order, std::uint32_t mtu, MonoTime now) {
     if (find_flight(order.token) != nullptr) {
         sessions_[order.token.session].machine->on_too_big_for_device(mtu, now);
-        on_not_sent(order, now);
+        refuse(order, now);
     }
 }
 
@@ -306,7 +314,7 @@ void PathMtuProber::on_reported(std::uint32_t id, MonoTime now) {
     if (++session.reported == session.volley.size()) {
         session.machine->on_volley_sent(now);
     }
-    settle(id, now);
+    settle(id);
 }
 
 // ---- Packets back
@@ -385,7 +393,7 @@ void PathMtuProber::end_flight(Flight& flight, MtuPacketResult result, MonoTime 
         session.machine->due() != mono_never) {
         session.machine->on_volley_over(now);
     }
-    settle(id, now);
+    settle(id);
 }
 
 }  // namespace reachd

@@ -137,13 +137,14 @@ class PathMtuProber {
     };
 
     void run(std::uint32_t id, MonoTime now);
-    void settle(std::uint32_t id, MonoTime now);
+    void settle(std::uint32_t id);
     void schedule(std::uint32_t id);
     void remember_boundary(const Session& session);
     bool may_search(std::uint32_t id);
-    void leave_search(std::uint32_t id, MonoTime now);
-    void send_queued(MonoTime now, std::vector<MtuOrder>& orders);
+    void wake_waiting(MonoTime now);
+    void send_queued(std::vector<MtuOrder>& orders);
     void give_order(std::uint32_t id, std::vector<MtuOrder>& orders);
+    void refuse(const MtuOrder& order, MonoTime now);
     void on_reported(std::uint32_t id, MonoTime now);
     void expire_flights(MonoTime now);
     Flight* find_flight(ProbeToken token);

@@ -293,6 +293,7 @@ void PathMtuSession::on_answer(const MtuPacket& packet,
     if (!cycle_) {
         return;
     }
+    cycle_->answered_since = cycle_->answered_since || cycle_->stage == Stage::finding_direction;
     if (packet.form != MtuForm::echo) {
         return on_direction_answer(packet, fragment);
     }
@@ -367,7 +368,8 @@ bool PathMtuSession::on_too_big(const MtuPacket& packet,
                                 const IpAddress& reporter,
                                 std::uint32_t mtu,
                                 MonoTime now) {
-    if (mtu >= packet.bytes || (mtu != 0 && mtu < minimum_mtu(family_))) {
+    const bool is_given = mtu != 0 || family_ == Family::ipv6;  // RFC 1191, section 3: old routers
+    if (mtu >= packet.bytes || (is_given && mtu < minimum_mtu(family_))) {
         return false;
     }
     if (!cycle_) {
@@ -427,6 +429,9 @@ std::vector<MtuPacket> PathMtuSession::direction_volley() {
             volley.insert(volley.end(), copies, packet);
         }
     };
+    if (!cycle_->answered_since) {
+        volley.insert(volley.end(), small_copies, {MtuForm::echo, small_bytes()});
+    }
     const auto form = MtuForm::fragmented_echo;
     add(Test::large_answer, false, answer_copies[step], {form, too_large()});
     add(Test::large_answer, true, answer_control_copies[step], {form, control_bytes});
@@ -448,6 +453,9 @@ void PathMtuSession::on_direction_answer(const MtuPacket& packet, std::uint32_t 
 }
 
 void PathMtuSession::end_finding_direction(MonoTime now) {
+    if (!cycle_->answered_since) {
+        return conclude_as_known(false, now);  // it fell silent meanwhile
+    }
     const std::uint32_t found = cycle_->ladder->result();
     PathMtu result = answered(customary_mtu(found));
     result.forward = cycle_->direction.forward();
@@ -470,6 +478,17 @@ void PathMtuSession::on_too_big_for_device(std::uint32_t mtu, MonoTime now) {
     PathMtuFacts facts = facts_;
     facts.local = mtu;
     set_facts(facts, now);
+}
+
+/// A test of a direction that could not be made in full says nothing; the rest goes on.
+void PathMtuSession::on_not_sent(const MtuPacket& packet, MonoTime now) {
+    if (packet.form == MtuForm::echo) {
+        return on_own_trouble(now);
+    }
+    if (cycle_) {
+        cycle_->direction.spoil(packet.form == MtuForm::datagram ? Test::large_datagram
+                                                                 : Test::large_answer);
+    }
 }
 
 void PathMtuSession::on_own_trouble(MonoTime now) {

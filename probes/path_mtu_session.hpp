@@ -87,6 +87,11 @@ class PathMtuSession {
     /// Many large packets are to come.
     bool is_searching() const { return cycle_ && cycle_->stage == Stage::searching; }
 
+    /// The first packets of the check were not answered as they should be.
+    bool is_in_doubt() const {
+        return cycle_ && (cycle_->attempts > 1 || cycle_->stage != Stage::checking);
+    }
+
     /// Begins a check, or goes on with one. `guesses`: what was measured on ways like this, best
     /// first. Empty: nothing to ask now. Until on_volley_sent() the session has no due time.
     std::vector<MtuPacket> next_volley(const std::vector<std::uint32_t>& guesses, MonoTime now);
@@ -104,6 +109,9 @@ class PathMtuSession {
                                   const IpAddress& reporter,
                                   std::uint32_t mtu,
                                   MonoTime now);
+
+    /// Own trouble kept it from leaving.
+    void on_not_sent(const MtuPacket& packet, MonoTime now);
 
     /// The kernel refused the packet, being larger than the device's MTU of `mtu`.
     void on_too_big_for_device(std::uint32_t mtu, MonoTime now);
@@ -149,6 +157,7 @@ class PathMtuSession {
         std::optional<Signal> signal;
         std::optional<PathMtuLadder> ladder;
         PathMtuDirection direction;
+        bool answered_since = false;  ///< anything, after the search
     };
 
     /// What is kept only where all is not as expected.
