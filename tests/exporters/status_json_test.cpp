@@ -224,7 +224,7 @@ TEST_CASE("names of every kind survive") {
 TEST_CASE("path MTUs are counted by what became of the expectation") {
     Snapshot snapshot;
     CHECK(status_of(snapshot)["path_mtu"] ==
-          json{{"measured", 0}, {"as_expected", 0}, {"mismatched", 0}, {"undetermined", 0}});
+          json{{"peers", 0}, {"as_expected", 0}, {"mismatched", 0}, {"undetermined", 0}});
     const auto add_verdict = [&](MtuVerdict verdict, int times) {
         for (int i = 0; i < times; ++i) {
             add(snapshot, "1", Reachability::up);
@@ -240,7 +240,7 @@ TEST_CASE("path MTUs are counted by what became of the expectation") {
     add_verdict(MtuVerdict::local, 1);
     add_verdict(MtuVerdict::peer_egress, 1);
     CHECK(status_of(snapshot)["path_mtu"] ==
-          json{{"measured", 16}, {"as_expected", 5}, {"mismatched", 4}, {"undetermined", 7}});
+          json{{"peers", 16}, {"as_expected", 5}, {"mismatched", 4}, {"undetermined", 7}});
 }
 
 TEST_CASE("of MTUs that do not fit those that lose traffic come first, and the list is bounded") {

@@ -21,7 +21,7 @@ PathMtu measure(const MtuPath& path, std::uint32_t expected = jumbo, std::uint64
 TEST_CASE("a healthy path costs two packets an interval", "[path_mtu]") {
     MtuWorld world;
     const auto id = world.add({}, jumbo);
-    world.run(300s);
+    world.run(299s);
     CHECK(world.result(id).verdict == MtuVerdict::ok);
     CHECK(world.result(id).direction == MtuDirection::none);
     CHECK(world.result(id).bytes == jumbo);

@@ -215,7 +215,7 @@ TEST_CASE("mtu search: it ends whatever the round trip is, with the right result
 }
 
 TEST_CASE("mtu search: too small a size asks nothing, and ends") {
-    MtuSearch search(target(), {80, 9000, static_cast<IfIndex>(3)}, key, start);
+    MtuSearch search(target(), {60, 9000, static_cast<IfIndex>(3)}, key, start);
     CHECK(Path{}.run(search) < 50ms);
     CHECK(search.trace().trials().empty());
     CHECK(search.result().verdict == MtuVerdict::undetermined);

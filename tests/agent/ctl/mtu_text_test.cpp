@@ -161,6 +161,10 @@ TEST_CASE("mtu text: nothing can be said, and why") {
     CHECK(value_of(report, "Mend") == "look for a filter on large ICMP packets");
     report.result.answers = false;
     report.complaint = {router, FailureReason::host_unreachable};
+    CHECK(verdict_of(report) == "○ too few answers came in time: the MTU is not known");
+    for (MtuTrial& trial : report.trials) {
+        trial.answered = 0;
+    }
     CHECK(verdict_of(report) == "○ nothing answers: the MTU is not known");
     CHECK(value_of(report, "Note") == "10.0.0.1 says host unreachable");
     CHECK(value_of(report, "Mend") == "let ICMP echo pass, or look why nothing answers");

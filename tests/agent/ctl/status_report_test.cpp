@@ -19,7 +19,7 @@ TEST_CASE("a status is read whole") {
                   "ill":[{"guest":"web01","state":"down","addresses":2}]},
         "topology":{"synced":true,"interfaces":3,"overruns":4,"resyncs":5,
                     "last_change":{"time":"1970-01-01T00:00:30.000Z","device":"br0","text":"up"}},
-        "path_mtu":{"measured":9,"as_expected":4,"mismatched":3,"undetermined":2},
+        "path_mtu":{"peers":9,"as_expected":4,"mismatched":3,"undetermined":2},
         "mtu_inconsistencies":[
             {"conflict":"port_below_uplink","bridge":"br0","larger":"eno1","larger_bytes":9000,
              "smaller":"vnet1","smaller_bytes":1500,"devices":1},
@@ -98,8 +98,8 @@ TEST_CASE("wrong types anywhere are refused with their place") {
     CHECK(error_of(R"("host":"hv1")") == "/host is no object");
     CHECK(error_of(R"("topology":{"last_change":{"time":5}})") ==
           "/topology/last_change/time is no text");
-    CHECK(error_of(R"("path_mtu":{"measured":0.5})") ==
-          "/path_mtu/measured is no whole number from 0 on");
+    CHECK(error_of(R"("path_mtu":{"peers":0.5})") ==
+          "/path_mtu/peers is no whole number from 0 on");
     CHECK(error_of(R"("mtu_inconsistencies":[{"larger":5}])") ==
           "/mtu_inconsistencies/0/larger is no text");
     CHECK(error_of(R"("agent":{"uptime_seconds":"long"})") == "/agent/uptime_seconds is no number");
