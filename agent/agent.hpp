@@ -247,7 +247,6 @@ class Agent {
     void follow_guests_anew();
     GuestsOnPort guests_on(IfIndex port);
     void leave_alone(IfIndex port, const MacAddress& mac, MonoTime now);
-    void hold_back(std::uint32_t peer, MonoTime until, MonoTime now);
     void confirm_anew(std::uint32_t peer, MonoTime now);
     void apply_guests(const std::vector<GuestTarget>& targets, bool anew, const Instant& now);
     void remove_guests_not_in(const std::map<GuestKey, const GuestTarget*>& wanted);

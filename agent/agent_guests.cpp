@@ -44,7 +44,7 @@ void Agent::handle(const NeighbourHeard& event, const Instant& now) {
     }
     const NeighbourFrame& frame = event.frame;
     guests_.on_frame(event.port, frame, now);
-    if (frame.is_probe() || frame.kind == NeighbourFrame::Kind::dhcp_request) {
+    if (frame.wants_address()) {
         leave_alone(event.port, frame.mac, now.mono);
     }
     for (const auto& [key, guest] : guests_on(event.port)) {
@@ -66,19 +66,15 @@ void Agent::handle(const NeighbourHeard& event, const Instant& now) {
 /// reaches the peers only with their next update.
 void Agent::leave_alone(IfIndex port, const MacAddress& mac, MonoTime now) {
     for (const auto& [key, guest] : guests_on(port)) {
-        if (key.mac == mac) {
-            hold_back(guest.peer, now + guest_claim_time, now);
+        if (key.mac != mac) {
+            continue;
         }
+        MonoTime& from = peers_[guest.peer].extras->neighbour_from;
+        if (from <= now) {  // of one that rests already nothing has been asked since
+            confirm_anew(guest.peer, now);
+        }
+        from = std::max(from, now + guest_claim_time);
     }
-}
-
-void Agent::hold_back(std::uint32_t peer, MonoTime until, MonoTime now) {
-    MonoTime& from = peers_[peer].extras->neighbour_from;
-    // Of one that is held back already nothing has been asked since.
-    if (from <= now && until > now) {
-        confirm_anew(peer, now);
-    }
-    from = std::max(from, until);
 }
 
 void Agent::confirm_anew(std::uint32_t peer, MonoTime now) {
@@ -351,10 +347,11 @@ void Agent::update_guest(GuestPeer& guest, const GuestTarget& target, const Inst
         details.vm != target.vm) {
         peer.identity = identity_of(target);
     }
-    hold_back(guest.peer, target.probe_from, now.mono);
     const bool was_cut_off = peer.extras->neighbour_cut_off;
+    const bool rested = peer.extras->neighbour_from > now.mono;
     aim_at_guest(peer, target);
-    if (was_cut_off && !peer.extras->neighbour_cut_off) {
+    if ((was_cut_off && !peer.extras->neighbour_cut_off) ||
+        (!rested && target.probe_from > now.mono)) {
         confirm_anew(guest.peer, now.mono);
     }
     set_echo_options(peer, config_.icmp);

@@ -54,10 +54,9 @@ void GuestTable::on_frame(IfIndex index, const NeighbourFrame& frame, const Inst
     if (port == nullptr) {
         return;
     }
-    const bool checks = frame.is_probe() || frame.kind == NeighbourFrame::Kind::dhcp_request;
     KnownMac* source = hear_mac(*port, frame.frame_source, now);
     if (source == nullptr) {
-        if (checks) {
+        if (frame.wants_address()) {
             on_refused_probe(*port, frame, now);
         }
         return;
@@ -73,7 +72,7 @@ void GuestTable::on_frame(IfIndex index, const NeighbourFrame& frame, const Inst
             return;
         }
     }
-    if (checks) {
+    if (frame.wants_address()) {
         on_probe(*port, *source, frame, now);
     }
     // A DHCP client that asks for more time has its address already (RFC 2131, section 4.3.2).
@@ -228,7 +227,6 @@ void GuestTable::claim(KnownPort& port,
     } else {
         fresh.held_until = now.mono + guest_claim_time;
     }
-    fresh.held_until = std::max(fresh.held_until, claimant.held_until(sighting.address));
     insert(port, mac, std::move(fresh));
     touch(port, now.mono);
 }
@@ -365,9 +363,12 @@ bool GuestTable::make_room_for_address(KnownPort& port, const MacAddress& mac, M
 
 /// Nobody has it, and there is room.
 void GuestTable::insert(KnownPort& port, const MacAddress& mac, KnownAddress address) {
+    KnownMac& owner = *port.find(mac);
+    // It may have asked for the address before this was known to be its own.
+    address.held_until = std::max(address.held_until, owner.held_until(address.address));
     claims_[key_of(port, address)] = {port.vnic.index, mac};
     ++port.addresses;
-    port.find(mac)->addresses.push_back(std::move(address));
+    owner.addresses.push_back(std::move(address));
 }
 
 void GuestTable::erase_address(KnownPort& port,

@@ -180,8 +180,6 @@ void GuestTable::move_mac(KnownPort& from, KnownPort& to, const MacAddress& mac,
         const bool fits = to.find(mac)->addresses.size() < addresses_per_mac_max &&
                           to.addresses < addresses_per_port_max;
         if (fits) {
-            address.held_until =
-                std::max(address.held_until, to.find(mac)->held_until(address.address));
             insert(to, mac, std::move(address));
         } else {
             notices_.count(GuestRefusal::address_limit);

@@ -59,6 +59,9 @@ struct NeighbourFrame {
     /// It asks whether anybody has `target`, since it wants it: RFC 5227, section 2.1.1, RFC 4862,
     /// section 5.4, and RFC 2131, section 3.1.
     bool is_probe() const { return address.is_unspecified() && !target.is_unspecified(); }
+
+    /// Its sender means to use `target`, and must not see anybody else who seems to.
+    bool wants_address() const { return is_probe() || kind == Kind::dhcp_request; }
 };
 
 /// Why a frame says nothing to us.

@@ -51,10 +51,10 @@ class SendPace {
     MonoTime tokens_at_;
     double throttle_ratio_ = 1.0;
     MonoTime throttle_window_;
-    Duration lag_{};
-    std::uint32_t polls_ = 0;  ///< since then
+    std::uint32_t polls_ = 0;  ///< since throttle_window_
     std::uint32_t late_polls_ = 0;
     std::uint32_t punctual_polls_ = 0;
+    Duration lag_{};
 };
 
 }  // namespace reachd

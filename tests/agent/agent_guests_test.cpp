@@ -48,6 +48,15 @@ struct GuestWorld : AgentWorld {
         handle(NeighbourHeard{port, frame, now.wall});
     }
 
+    /// The link of its port is down for so long.
+    void flap(Duration length) {
+        LinkFacts down = tap();
+        down.up = false;
+        tell(new_link(down));
+        run(length);
+        tell(new_link(tap()));
+    }
+
     void use_address(const std::string& own = "10.0.0.10") {
         say(arp_of(web01_mac, own, "10.0.0.1"));
     }
@@ -108,11 +117,7 @@ TEST_CASE("what was asked before a link flapped may be answered after it", "[age
         world.run(10ms);
     }
     const std::uint64_t received = world.row("web01").probe->counters.received;
-    LinkFacts down = tap();
-    down.up = false;
-    world.tell(new_link(down));
-    world.run(150ms);
-    world.tell(new_link(tap()));
+    world.flap(150ms);
     world.run(20ms);
     world.say(AgentWorld::answer_to(world.questions.back().target));
     CHECK(world.row("web01").probe->counters.received == received + 1);
@@ -125,11 +130,7 @@ TEST_CASE("one loss before its link flapped and one after it do not make a guest
     world.run(4s);
     world.neighbour_answers = [](const NeighbourTarget&) { return false; };
     world.run(1s + 400ms);  // one question at least is out, or lost
-    LinkFacts down = tap();
-    down.up = false;
-    world.tell(new_link(down));
-    world.run(300ms);
-    world.tell(new_link(tap()));
+    world.flap(300ms);
     world.run(200ms);
     const std::size_t asked = world.questions.size();
     for (int i = 0; i < 2000 && world.row("web01").peer.up != false; ++i) {
