@@ -266,7 +266,7 @@ class Agent {
     void aim_mtu(std::uint32_t id, bool anew, const Instant& now);
     std::optional<MtuAim> mtu_aim(const Peer& peer) const;
     void follow_mtu_ways(const Instant& now);
-    void find_mtu_conflicts(const Instant& now);
+    void find_mtu_conflicts();
     void order_mtu_packets(const Instant& now, Actions& actions);
     ProbeCookie mtu_cookie(ProbeToken token) const;
     bool is_ours_of_mtu(const ProbeCookie& cookie) const;
@@ -334,6 +334,7 @@ class Agent {
     std::uint64_t mtu_structure_ = 0;  ///< of the topology, when the ways were looked at
     std::uint64_t mtu_routes_ = 0;     ///< likewise
     MonoTime next_mtu_conflicts_ = mono_never;
+    MonoTime mtu_conflicts_not_before_{};
     bool guests_followed_ = false;
     MonoTime next_guests_{};
     std::vector<SendOrder> orders_;

@@ -13,9 +13,12 @@ namespace {
 constexpr std::string_view mtu_mismatch_message = "5d0c8b1f7a4e4e0c9a3d6f2b81c7e954";
 constexpr std::string_view mtu_as_expected_message = "c2a96e3fd5b84b7f8e1400d97b3a6c12";
 constexpr std::string_view mtu_conflict_message = "9e7b35a0d1624c58b6f0a2c4e8d31f76";
+constexpr std::string_view mtu_fit_message = "b41f0c97e2d84a6ba5c3708e19f6d2a0";
 
-/// Devices come and go as they like; their MTUs are compared at this pace.
+/// Devices come and go as they like; their MTUs are compared at this pace, and only after what
+/// belongs together has been told.
 constexpr Duration conflicts_interval = std::chrono::seconds(1);
+constexpr Duration conflicts_settle_time = std::chrono::milliseconds(30);
 
 /// Sets tokens of path MTU probing apart from those of the probe engine, under one key.
 constexpr std::uint32_t mtu_domain = 0x80000000U;
@@ -86,26 +89,43 @@ void Agent::follow_mtu_ways(const Instant& now) {
     mtu_routes_ = topology.route_revision();
     if (links_changed) {
         mtus_.follow_links(topology, now.mono);
-        next_mtu_conflicts_ = std::min(next_mtu_conflicts_, now.mono + conflicts_interval);
+        next_mtu_conflicts_ = std::max(now.mono + conflicts_settle_time, mtu_conflicts_not_before_);
     }
     if (links_changed || routes_changed) {
         mtus_.doubt_ways(now.mono);
     }
     if (now.mono >= next_mtu_conflicts_) {
         next_mtu_conflicts_ = mono_never;
-        find_mtu_conflicts(now);
+        mtu_conflicts_not_before_ = now.mono + conflicts_interval;
+        find_mtu_conflicts();
     }
 }
 
-/// What is new is told once.
-void Agent::find_mtu_conflicts(const Instant&) {
+/// What is new is told once, and its end.
+void Agent::find_mtu_conflicts() {
     const Topology& topology = netlink_.topology();
-    const auto before = std::exchange(mtu_conflicts_, find_mtu_inconsistencies(topology.links()));
-    for (const MtuInconsistency& found : mtu_conflicts_) {
-        if (!loses_traffic(found.conflict) ||
-            std::find(before.begin(), before.end(), found) != before.end()) {
-            continue;
+    const auto before = std::exchange(
+        mtu_conflicts_, find_mtu_inconsistencies(topology.links(), topology.addresses()));
+    const auto tell_missing = [&](const auto& these, const auto& those, const auto& tell) {
+        for (const MtuInconsistency& found : these) {
+            if (loses_traffic(found.conflict) &&
+                std::find(those.begin(), those.end(), found) == those.end()) {
+                tell(found);
+            }
         }
+    };
+    tell_missing(before, mtu_conflicts_, [&](const MtuInconsistency& gone) {
+        logs_.push_back({LogLevel::notice,
+                         fmt::format("MTUs of {} and {} are no longer {} and {} ({})",
+                                     topology.name_of(gone.larger),
+                                     topology.name_of(gone.smaller),
+                                     gone.larger_bytes,
+                                     gone.smaller_bytes,
+                                     to_text(gone.conflict)),
+                         mtu_fit_message,
+                         {}});
+    });
+    tell_missing(mtu_conflicts_, before, [&](const MtuInconsistency& found) {
         logs_.push_back({LogLevel::warning,
                          fmt::format("MTUs do not fit ({}): {} has {}, {} takes {}",
                                      to_text(found.conflict),
@@ -115,7 +135,7 @@ void Agent::find_mtu_conflicts(const Instant&) {
                                      found.smaller_bytes),
                          mtu_conflict_message,
                          {}});
-    }
+    });
 }
 
 // ---- Packets
@@ -209,9 +229,15 @@ void Agent::handle(const MtuOverflowed&, const Instant& now) {
 }
 
 void Agent::handle(const EgressFound& event, const Instant& now) {
-    if (event.peer < peers_.places() && peers_[event.peer].identity) {
-        mtus_.on_egress(event.peer, event.device, netlink_.topology(), now.mono);
+    if (event.peer >= peers_.places() || !peers_[event.peer].identity) {
+        return;
     }
+    const Topology& topology = netlink_.topology();
+    const auto& [device, gateway] = event.egress;
+    const IpAddress& next_hop =
+        gateway.is_unspecified() ? peers_[event.peer].target.destination : gateway;
+    const MtuWay way{device, topology.port_towards(device, next_hop)};
+    mtus_.on_egress(event.peer, way, topology, now.mono);
 }
 
 // ---- Results

@@ -18,6 +18,7 @@
 #include "common/probe.hpp"
 #include "common/snapshot.hpp"
 #include "probes/echo_request.hpp"
+#include "probes/egress.hpp"
 #include "probes/icmp_packet.hpp"
 #include "probes/neighbour_packet.hpp"
 #include "probes/neighbour_request.hpp"
@@ -151,10 +152,9 @@ struct MtuDatagramFailed {
 
 struct MtuOverflowed {};
 
-/// The routes lead to this peer by this device; any: nowhere.
 struct EgressFound {
     std::uint32_t peer = 0;
-    IfIndex device = IfIndex::any;
+    Egress egress;
 };
 
 /// What an earlier run has left in the run-time file.

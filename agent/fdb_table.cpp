@@ -74,6 +74,11 @@ std::vector<FdbChanged> FdbTable::of(IfIndex bridge) const {
     return all;
 }
 
+IfIndex FdbTable::port_of(IfIndex bridge, std::uint16_t vlan, const MacAddress& mac) const {
+    const auto place = entries_.entries().find({bridge, vlan, mac});
+    return place == entries_.entries().end() ? IfIndex::any : place->second.port;
+}
+
 std::vector<LearntMac> FdbTable::learnt_behind(IfIndex port) const {
     std::vector<LearntMac> learnt;
     const auto first = first_of_port_.find(port);

@@ -79,6 +79,9 @@ class FdbTable {
     /// Entries of one bridge, ordered by VLAN and MAC.
     std::vector<FdbChanged> of(IfIndex bridge) const;
 
+    /// Behind which a bridge knows the MAC in this VLAN; any: it does not.
+    IfIndex port_of(IfIndex bridge, std::uint16_t vlan, const MacAddress& mac) const;
+
     std::uint64_t refused() const { return entries_.refused(); }
 
     /// What bridges learnt behind this port, in no order. Entries that were set by hand are left

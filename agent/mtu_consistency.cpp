@@ -12,6 +12,7 @@ using Links = std::vector<std::shared_ptr<const Link>>;
 /// Devices of one bridge, by what they lead to.
 struct BridgeMembers {
     const Link* bridge = nullptr;
+    bool is_used = false;  ///< by the host itself
     std::vector<const Link*> uplinks;
     std::vector<const Link*> guests;
 };
@@ -86,6 +87,9 @@ void check_bridge(const BridgeMembers& members, std::vector<MtuInconsistency>& f
         const Link& uplink =
             **std::min_element(members.uplinks.begin(), members.uplinks.end(), is_smaller);
         add_excess(members.guests, uplink, MtuConflict::port_above_uplink, bridge, found);
+        if (members.is_used) {
+            add_excess({members.bridge}, uplink, MtuConflict::bridge_above_uplink, bridge, found);
+        }
         std::vector<const Link*> smaller = members.guests;
         std::erase_if(smaller, [&](const Link* guest) { return !is_smaller(guest, &uplink); });
         if (!smaller.empty()) {
@@ -113,7 +117,7 @@ void check_veth(const Link& end, const Links& links, std::vector<MtuInconsistenc
 }
 
 void check_overlay(const Link& overlay, const Links& links, std::vector<MtuInconsistency>& found) {
-    const std::uint32_t overhead = overlay_overhead(overlay.kind);
+    const std::uint32_t overhead = overlay_overhead(overlay);
     if (overhead == 0 || overlay.lower_namespace != -1) {
         return;
     }
@@ -131,7 +135,8 @@ void check_overlay(const Link& overlay, const Links& links, std::vector<MtuIncon
 
 }  // namespace
 
-std::vector<MtuInconsistency> find_mtu_inconsistencies(const Links& links) {
+std::vector<MtuInconsistency> find_mtu_inconsistencies(
+    const Links& links, const std::vector<InterfaceAddress>& addresses) {
     std::vector<MtuInconsistency> found;
     std::map<IfIndex, BridgeMembers> bridges;
     for (const auto& link : links) {
@@ -142,6 +147,12 @@ std::vector<MtuInconsistency> find_mtu_inconsistencies(const Links& links) {
         } else if (link->master != IfIndex::any) {
             BridgeMembers& members = bridges[link->master];
             (is_uplink(*link) ? members.uplinks : members.guests).push_back(link.get());
+        }
+    }
+    for (const InterfaceAddress& at : addresses) {
+        const auto bridge = bridges.find(at.device);
+        if (bridge != bridges.end() && !at.address.is_link_local_v6()) {
+            bridge->second.is_used = true;
         }
     }
     for (const auto& entry : bridges) {

@@ -56,8 +56,8 @@ WayMtu mtu_of(const MtuWay& way, const Topology& topology) {
     std::uint32_t overhead = 0;
     auto link = egress;
     for (int depth = 0; depth < depth_max; ++depth) {
-        overhead += overlay_overhead(link->kind);
-        const bool is_overlay = overlay_overhead(link->kind) != 0;
+        const bool is_overlay = overlay_overhead(*link) != 0;
+        overhead += overlay_overhead(*link);
         const auto lower = topology.link(below(*link));
         if (!lower || lower->mtu_bytes <= overhead) {
             break;

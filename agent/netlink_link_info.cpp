@@ -2,6 +2,7 @@
 // a port of a bridge, its VLANs, its virtual functions.
 #include <algorithm>
 #include <array>
+#include <initializer_list>
 #include <limits>
 #include <utility>
 
@@ -84,6 +85,14 @@ std::optional<std::uint32_t> read_detail(ByteView data, int type, PayloadReader&
         }
     });
     return detail;
+}
+
+bool has_any(ByteView data, std::initializer_list<int> types, PayloadReader& payload) {
+    bool found = false;
+    read_nest(data, payload, [&](const Attribute& attribute) {
+        found = found || std::find(types.begin(), types.end(), attribute.type) != types.end();
+    });
+    return found;
 }
 
 BridgeSettings read_bridge_settings(ByteView data, PayloadReader& payload) {
@@ -257,9 +266,11 @@ void apply(const LinkInfo& info, PayloadReader& payload, LinkChanged& link) {
                     read_detail<std::uint32_t>(info.data, IFLA_VXLAN_LINK, payload)) {
                 link.lower = to_index(*below);
             }
+            link.over_ipv6 = has_any(info.data, {IFLA_VXLAN_GROUP6, IFLA_VXLAN_LOCAL6}, payload);
             break;
         case LinkKind::geneve:
             link.detail = read_detail<std::uint32_t>(info.data, IFLA_GENEVE_ID, payload);
+            link.over_ipv6 = has_any(info.data, {IFLA_GENEVE_REMOTE6}, payload);
             break;
         case LinkKind::bond:
             link.detail = read_detail<std::uint8_t>(info.data, IFLA_BOND_MODE, payload);

@@ -93,6 +93,7 @@ struct LinkChanged {
     std::optional<std::int32_t> lower_namespace{};  ///< of `lower`; none: this one
     std::optional<std::uint32_t> carrier_changes{};
     std::optional<std::uint32_t> detail{};     ///< see Link::detail
+    std::optional<bool> over_ipv6{};           ///< of a vxlan or geneve, if it names an address
     std::optional<std::uint32_t> owner_uid{};  ///< of a tun or tap, if it has an owner
     std::optional<BridgeSettings> bridge{};    ///< of a bridge
     std::optional<BridgePort> port{};          ///< of a port of a bridge

@@ -50,7 +50,7 @@ void PathMtuWatch::want(std::uint32_t peer, const MtuOptions& options, MonoTime 
         return;
     }
     if (wanted.session != none) {
-        prober_.set_options(wanted.session, session_options(wanted));
+        prober_.set_options(wanted.session, session_options(wanted), now);
     }
     apply(peer, now);
     if (!wanted.has_way && needs_lookup(wanted)) {
@@ -73,7 +73,7 @@ void PathMtuWatch::aim(std::uint32_t peer,
     drop_way(aimed);
     aimed.aim = aim;
     if (aim && aim->device != IfIndex::any) {
-        return set_way(peer, aim->device, topology, now);
+        return set_way(peer, {aim->device, aim->port}, topology, now);
     }
     apply(peer, now);
     if (needs_lookup(aimed)) {
@@ -103,27 +103,30 @@ bool PathMtuWatch::needs_lookup(const Entry& entry) const {
 }
 
 void PathMtuWatch::on_egress(std::uint32_t peer,
-                             IfIndex device,
+                             const MtuWay& way,
                              const Topology& topology,
                              MonoTime now) {
     const Entry& known = entry(peer);
-    if (needs_lookup(known) && !(known.has_way && known.egress == device)) {
-        set_way(peer, device, topology, now);
+    if (!needs_lookup(known)) {
+        return;
     }
+    if (known.has_way && known.way == way) {
+        return apply(peer, now);  // a size that the kernel refused once may pass again
+    }
+    set_way(peer, way, topology, now);
 }
 
 void PathMtuWatch::set_way(std::uint32_t peer,
-                           IfIndex egress,
+                           const MtuWay& way,
                            const Topology& topology,
                            MonoTime now) {
     Entry& known = entries_[peer];
-    const MtuWay way{egress, known.aim->port};
     Way& use = ways_[way];
     if (use.users++ == 0) {
         use.mtu = mtu_of(way, topology);
     }
     drop_way(known);
-    known.egress = egress;
+    known.way = way;
     known.has_way = true;
     apply(peer, now);
 }
@@ -132,7 +135,7 @@ void PathMtuWatch::drop_way(Entry& entry) {
     if (!entry.has_way) {
         return;
     }
-    const auto way = ways_.find({entry.egress, entry.aim->port});
+    const auto way = ways_.find(entry.way);
     if (--way->second.users == 0) {
         ways_.erase(way);
     }
@@ -141,10 +144,10 @@ void PathMtuWatch::drop_way(Entry& entry) {
 
 /// Without a way out nothing is expected.
 PathMtuFacts PathMtuWatch::facts_of(const Entry& entry) const {
-    if (!entry.has_way || entry.egress == IfIndex::any) {
+    if (!entry.has_way || entry.way.egress == IfIndex::any) {
         return {};
     }
-    const WayMtu& mtu = ways_.at({entry.egress, entry.aim->port}).mtu;
+    const WayMtu& mtu = ways_.at(entry.way).mtu;
     const std::uint32_t wished = options_[entry.options].expected_bytes;
     return {wished != 0 ? wished : mtu.expected, mtu.smallest, mtu.device};
 }
@@ -168,6 +171,7 @@ void PathMtuWatch::apply(std::uint32_t peer, MonoTime now) {
 }
 
 void PathMtuWatch::follow_links(const Topology& topology, MonoTime now) {
+    knows_links_ = true;
     bool changed = false;
     for (auto& [way, use] : ways_) {
         const WayMtu mtu = mtu_of(way, topology);
@@ -186,7 +190,7 @@ void PathMtuWatch::follow_links(const Topology& topology, MonoTime now) {
 void PathMtuWatch::poll(MonoTime now,
                         std::vector<std::uint32_t>& lookups,
                         std::vector<MtuOrder>& orders) {
-    if (now >= next_sweep_ && next_lookup_ == none) {
+    if (knows_links_ && now >= next_sweep_ && next_lookup_ == none) {
         next_lookup_ = 0;
         next_turn_ = now;
         next_sweep_ = now + lookup_interval;
@@ -198,6 +202,8 @@ void PathMtuWatch::poll(MonoTime now,
             if (needs_lookup(entries_[next_lookup_])) {
                 lookups.push_back(next_lookup_);
                 ++asked;
+            } else if (entries_[next_lookup_].has_way) {
+                apply(next_lookup_, now);
             }
         }
         next_lookup_ = next_lookup_ < entries_.size() ? next_lookup_ : none;
@@ -207,7 +213,8 @@ void PathMtuWatch::poll(MonoTime now,
 }
 
 MonoTime PathMtuWatch::next_deadline() const {
-    const MonoTime lookup = next_lookup_ != none ? next_turn_ : next_sweep_;
+    const MonoTime sweep = knows_links_ ? next_sweep_ : mono_never;
+    const MonoTime lookup = next_lookup_ != none ? next_turn_ : sweep;
     return std::min(lookup, prober_.next_deadline());
 }
 

@@ -54,10 +54,11 @@ class PathMtuWatch {
              MonoTime now);
     void forget(std::uint32_t peer);
 
-    /// The routes lead to this peer by this device; any: nowhere.
-    void on_egress(std::uint32_t peer, IfIndex device, const Topology& topology, MonoTime now);
+    /// The routes lead to this peer so; its egress any: nowhere.
+    void on_egress(std::uint32_t peer, const MtuWay& way, const Topology& topology, MonoTime now);
 
-    /// When links have changed: sizes may have too, and are probed at once where they have.
+    /// When links are known, or have changed: sizes may have too, and are probed at once where they
+    /// have. Before the first call no way out is looked up.
     void follow_links(const Topology& topology, MonoTime now);
 
     /// When routes have changed: everybody's way out is looked up again.
@@ -92,7 +93,7 @@ class PathMtuWatch {
         std::uint32_t session = none;
         std::uint32_t options = none;  ///< place in options_; none: not wanted
         std::optional<MtuAim> aim;
-        IfIndex egress = IfIndex::any;
+        MtuWay way;
         bool has_way = false;
     };
 
@@ -101,7 +102,7 @@ class PathMtuWatch {
     std::uint32_t keep(const MtuOptions& options);
     PathMtuOptions session_options(const Entry& entry) const;
     bool needs_lookup(const Entry& entry) const;
-    void set_way(std::uint32_t peer, IfIndex egress, const Topology& topology, MonoTime now);
+    void set_way(std::uint32_t peer, const MtuWay& way, const Topology& topology, MonoTime now);
     void drop_way(Entry& entry);
     PathMtuFacts facts_of(const Entry& entry) const;
     void apply(std::uint32_t peer, MonoTime now);
@@ -121,6 +122,7 @@ class PathMtuWatch {
     std::uint32_t next_lookup_ = none;  ///< the next peer of a sweep that is under way
     MonoTime next_turn_{};              ///< of the sweep
     MonoTime next_sweep_;
+    bool knows_links_ = false;
     MonoTime sweep_not_before_{};
     std::uint64_t opened_ = 0;
 };

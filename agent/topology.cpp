@@ -93,6 +93,7 @@ void update(Link& link, const LinkChanged& change) {
     update(link.lower, change.lower, complete, IfIndex::any);
     update(link.lower_namespace, change.lower_namespace, complete, -1);
     update(link.detail, change.detail, complete, 0U);
+    update(link.over_ipv6, change.over_ipv6, complete, false);
     update(link.owner_uid, change.owner_uid, complete, std::optional<std::uint32_t>{});
     update(link.bridge, change.bridge, complete, BridgeSettings{});
     update(link.mac, change.mac, complete, std::optional<MacAddress>{});
@@ -817,6 +818,18 @@ FdbNewsBatch Topology::take_fdb_news() {
 
 std::vector<FdbChanged> Topology::fdb_of(IfIndex bridge) const {
     return tables_->fdb.of(bridge);
+}
+
+IfIndex Topology::port_towards(IfIndex bridge, const IpAddress& address) const {
+    const auto found = neighbour(bridge, address);
+    if (!found || !found->mac) {
+        return IfIndex::any;
+    }
+    std::uint16_t vlan = 0;
+    for (const VlanRange& range : vlans_of(bridge)) {
+        vlan = range.pvid ? range.first : vlan;
+    }
+    return tables_->fdb.port_of(bridge, vlan, *found->mac);
 }
 
 std::size_t Topology::route_count(Family family) const {

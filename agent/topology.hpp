@@ -141,6 +141,10 @@ class Topology {
     /// Entries of one bridge, ordered by VLAN and MAC.
     std::vector<FdbChanged> fdb_of(IfIndex bridge) const;
 
+    /// The port by which a frame of the host itself to this neighbour leaves the bridge; any: it is
+    /// no bridge, or not known.
+    IfIndex port_towards(IfIndex bridge, const IpAddress& neighbour) const;
+
     /// See FdbTable.
     std::vector<LearntMac> learnt_behind(IfIndex port) const;
 

@@ -119,6 +119,7 @@ struct Link {
     std::uint32_t carrier_changes = 0;
     /// By kind: VLAN id, VXLAN or Geneve network identifier, bond mode (BOND_MODE_*), macvlan mode.
     std::uint32_t detail = 0;
+    bool over_ipv6 = false;  ///< of a vxlan or geneve: its tunnel has IPv6 addresses
     std::optional<std::uint32_t> owner_uid{};  ///< of a tun or tap; nothing: nobody's in particular
     BridgeSettings bridge{};
 

@@ -82,15 +82,17 @@ constexpr std::string_view to_text(MtuPacketResult result) {
 enum class MtuConflict : std::uint8_t {
     port_above_uplink,       ///< a guest's port sends what the bridge's way out drops silently
     port_above_bridge,       ///< a port sends what the bridge device itself does not take
+    bridge_above_uplink,     ///< the host itself sends, by the bridge, what its way out drops
     veth_ends,               ///< the larger end sends what the smaller one drops
     overlay_above_underlay,  ///< an encapsulated frame does not fit the device below
     port_below_uplink,       ///< a smaller guest on a larger network: it cannot take what may come
 };
-inline constexpr std::size_t mtu_conflict_count = 5;
+inline constexpr std::size_t mtu_conflict_count = 6;
 
 constexpr std::string_view to_text(MtuConflict conflict) {
     constexpr std::array<std::string_view, mtu_conflict_count> names{"port_above_uplink",
                                                                      "port_above_bridge",
+                                                                     "bridge_above_uplink",
                                                                      "veth_ends",
                                                                      "overlay_above_underlay",
                                                                      "port_below_uplink"};

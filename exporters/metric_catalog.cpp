@@ -210,7 +210,8 @@ constexpr std::array catalog{
         .type = gauge,
         .unit = "bytes",
         .labels = peer_labels,
-        .help = "Largest IP packet that passes to the peer and back; absent while undetermined.",
+        .help = "Largest IP packet that passes to the peer and back, or that this host can send "
+                "where the verdict is local; absent while undetermined.",
         .query = "reachd_path_mtu_bytes < reachd_path_mtu_expected_bytes",
     },
     MetricDescription{
@@ -221,7 +222,8 @@ constexpr std::array catalog{
         .unit = "bytes",
         .labels = peer_labels,
         .help =
-            "IP packet size that should pass: configured, or the MTU of the outgoing interface.",
+            "IP packet size that should pass: configured, or the MTU of the outgoing interface, at "
+            "most 9216.",
         .query = "reachd_path_mtu_expected_bytes unless reachd_path_mtu_bytes",
     },
     MetricDescription{

@@ -29,8 +29,9 @@
 //               undetermined
 //   mtu_inconsistencies    devices of this host whose MTUs do not fit, at most 100, those that lose
 //                          traffic first:
-//     conflict             port_above_uplink, port_above_bridge, veth_ends, overlay_above_underlay,
-//                          or port_below_uplink, which loses none by itself
+//     conflict             port_above_uplink, port_above_bridge, bridge_above_uplink, veth_ends,
+//                          overlay_above_underlay, or port_below_uplink, which loses none by
+//                          itself
 //     bridge               or null: in none
 //     larger, smaller      names; null where a device is gone by now
 //     larger_bytes         MTU of the larger; smaller_bytes: what fits the smaller one,

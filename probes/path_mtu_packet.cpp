@@ -21,13 +21,9 @@ std::size_t message_bytes(Family family, std::uint32_t bytes) {
     return icmp_header_bytes + mtu_payload_bytes(family, bytes);
 }
 
-/// Of the message, in each fragment but the last, which may have less.
-std::size_t bytes_each(Family family, std::uint32_t bytes) {
-    const std::size_t whole = message_bytes(family, bytes);
-    const std::size_t room = (fragment_bytes_max - headers_of_fragment(family)) / fragment_unit;
-    const std::size_t units = (whole + fragment_unit - 1) / fragment_unit;
-    const std::size_t fragments = std::max<std::size_t>((units + room - 1) / room, 2);
-    return (units + fragments - 1) / fragments * fragment_unit;
+/// Of the message, in the first fragment: a multiple of 8 bytes (RFC 791, section 3.1).
+std::size_t bytes_of_first(std::size_t whole) {
+    return (whole / fragment_count + fragment_unit - 1) / fragment_unit * fragment_unit;
 }
 
 /// RFC 4443, section 2.3: over the addresses too. The zeros behind the head add nothing to it.
@@ -92,20 +88,12 @@ std::size_t mtu_payload_bytes(Family family, std::uint32_t bytes) {
     return bytes - headers;
 }
 
-std::size_t fragment_count(Family family, std::uint32_t bytes) {
-    const std::size_t each = bytes_each(family, bytes);
-    return (message_bytes(family, bytes) + each - 1) / each;
-}
-
 std::size_t encode_fragment(ByteSpan out, const FragmentedEcho& echo, std::size_t place) {
     const Family family = echo.destination.family();
     const std::size_t whole = message_bytes(family, echo.bytes);
-    const std::size_t each = bytes_each(family, echo.bytes);
-    Slice slice;
-    slice.offset = place * each;
-    ENSURE(slice.offset < whole);
-    slice.bytes = std::min(each, whole - slice.offset);
-    slice.more = slice.offset + slice.bytes < whole;
+    const std::size_t first = bytes_of_first(whole);
+    ENSURE(place < fragment_count && first < whole);
+    const Slice slice = place == 0 ? Slice{0, first, true} : Slice{first, whole - first, false};
     const std::size_t header = headers_of_fragment(family);
     out = out.first(header + slice.bytes);
     if (family == Family::ipv4) {

@@ -19,7 +19,8 @@ constexpr std::size_t ip_header_bytes(Family family) {
 /// cookie: RFC 791's smallest MTU of 68 bytes has room for it, and so has any of IPv6.
 std::size_t mtu_payload_bytes(Family family, std::uint32_t bytes);
 
-/// An echo request that goes out in fragments.
+/// An echo request that goes out in two fragments, about half its size each: where a whole packet
+/// hardly smaller passes, they do, and no more of them than must are lost by chance.
 struct FragmentedEcho {
     IpAddress source;  ///< unspecified, IPv4 only: the kernel fills it in (raw(7))
     IpAddress destination;
@@ -29,13 +30,12 @@ struct FragmentedEcho {
     std::uint32_t bytes = 0;  ///< of the whole packet, had it not been cut
 };
 
-/// Of one fragment, IP header included: what any IPv6 link passes, and nearly any of IPv4.
-inline constexpr std::size_t fragment_bytes_max = 1280;
+inline constexpr std::size_t fragment_count = 2;
 
-/// Two or more, as even in size as multiples of 8 bytes (RFC 791, section 3.1) allow.
-std::size_t fragment_count(Family family, std::uint32_t bytes);
+/// Of one fragment of the largest packet, IP header included.
+inline constexpr std::size_t fragment_bytes_max = 32'832;
 
-/// Writes fragment `place` of fragment_count() as a whole IP packet, and returns its size, at most
+/// Writes fragment `place` of fragment_count as a whole IP packet, and returns its size, at most
 /// fragment_bytes_max. The checksum of the IPv4 header is left to the kernel.
 std::size_t encode_fragment(ByteSpan out, const FragmentedEcho& echo, std::size_t place);
 

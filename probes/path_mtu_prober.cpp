@@ -11,6 +11,14 @@ namespace {
 /// second ever has more than it may.
 constexpr double burst_share = 0.1;
 
+/// Of the second fragment, with either family's.
+constexpr double fragment_headers_bytes = 48;
+
+/// What a packet costs of the budget, in bytes.
+double price(const MtuPacket& packet) {
+    return packet.bytes + (packet.form == MtuForm::fragmented_echo ? fragment_headers_bytes : 0);
+}
+
 constexpr Duration first_check_spread = std::chrono::seconds(1);
 
 }  // namespace
@@ -52,6 +60,7 @@ void PathMtuProber::close(std::uint32_t id) {
         }
     }
     session_wheel_.cancel(id);
+    std::erase(doubtful_queue_, id);
     std::erase(queue_, id);
     std::erase(waiting_, id);
     std::erase(searching_, id);
@@ -61,9 +70,10 @@ void PathMtuProber::close(std::uint32_t id) {
     free_sessions_.push_back(id);
 }
 
-void PathMtuProber::set_options(std::uint32_t id, const PathMtuOptions& options) {
-    sessions_[id].machine->set_options(options);
+void PathMtuProber::set_options(std::uint32_t id, const PathMtuOptions& options, MonoTime now) {
+    sessions_[id].machine->set_options(options, now);
     sessions_[id].timeout = options.timeout;
+    settle(id);
 }
 
 void PathMtuProber::set_facts(std::uint32_t id, const PathMtuFacts& facts, MonoTime now) {
@@ -107,7 +117,7 @@ void PathMtuProber::on_receive_overflow(MonoTime now) {
 
 MonoTime PathMtuProber::next_deadline() const {
     MonoTime next = std::min(session_wheel_.next_deadline(), flight_wheel_.next_deadline());
-    if (!queue_.empty()) {
+    if (!is_queue_empty()) {
         next = std::min(next, refilled_ + TimerWheel::tick);
     }
     return next;
@@ -148,10 +158,8 @@ void PathMtuProber::run(std::uint32_t id, MonoTime now) {
         known == guesses_.end() ? std::vector<std::uint32_t>{} : known->second, now);
     session.ordered = 0;
     session.reported = 0;
-    if (!session.volley.empty() && session.machine->is_in_doubt()) {
-        queue_.push_front(id);  // somebody's trouble comes before everybody's routine
-    } else if (!session.volley.empty()) {
-        queue_.push_back(id);
+    if (!session.volley.empty()) {  // somebody's trouble comes before everybody's routine
+        (session.machine->is_in_doubt() ? doubtful_queue_ : queue_).push_back(id);
     }
     settle(id);
 }
@@ -211,6 +219,9 @@ void PathMtuProber::remember_boundary(const Session& session) {
     if (boundary == 0 || (verdict != MtuVerdict::black_hole && verdict != MtuVerdict::signalled)) {
         return;
     }
+    if (guesses_.size() == guessed_devices_max) {
+        guesses_.clear();  // devices come and go, and nothing is lost but some bytes
+    }
     auto& guesses = guesses_[session.machine->facts().device];
     std::erase(guesses, boundary);
     guesses.insert(guesses.begin(), boundary);
@@ -238,19 +249,20 @@ void PathMtuProber::refill(MonoTime now) {
 }
 
 void PathMtuProber::send_queued(std::vector<MtuOrder>& orders) {
-    while (!queue_.empty()) {
-        const std::uint32_t id = queue_.front();
+    while (!is_queue_empty()) {
+        auto& queue = doubtful_queue_.empty() ? queue_ : doubtful_queue_;
+        const std::uint32_t id = queue.front();
         Session& session = sessions_[id];
-        const double price = session.volley[session.ordered].bytes;
-        const bool affordable = tokens_ >= std::min(price, bytes_per_second_ * burst_share);
+        const double cost = price(session.volley[session.ordered]);
+        const bool affordable = tokens_ >= std::min(cost, bytes_per_second_ * burst_share);
         const bool has_slot = !free_flights_.empty() || flights_.size() < flights_max;
         if (!affordable || !has_slot) {
             return;
         }
-        tokens_ -= price;
+        tokens_ -= cost;
         give_order(id, orders);
         if (session.ordered == session.volley.size()) {
-            queue_.pop_front();
+            queue.pop_front();
         }
     }
 }
@@ -355,12 +367,18 @@ void PathMtuProber::on_answer(ProbeToken token,
         return;
     }
     const bool is_datagram = flight->packet.form == MtuForm::datagram;
-    if (bytes != (is_datagram ? 0 : flight->packet.bytes)) {
+    const std::uint32_t whole = is_datagram ? 0 : flight->packet.bytes;
+    if (bytes > whole) {
         return;
     }
     const MtuPacket packet = flight->packet;
     const Duration rtt = std::max(now - flight->sent, Duration{1});
-    sessions_[token.session].machine->on_answer(packet, fragment, rtt, now);
+    PathMtuSession& machine = *sessions_[token.session].machine;
+    if (bytes < whole) {
+        machine.on_shortened_answer(packet, now);
+    } else {
+        machine.on_answer(packet, fragment, rtt, now);
+    }
     end_flight(*flight, MtuPacketResult::answered, now);
 }
 
@@ -390,7 +408,7 @@ void PathMtuProber::end_flight(Flight& flight, MtuPacketResult result, MonoTime 
     free_flights_.push_back(slot);
     // Nothing more to wait for: the next volley can go.
     if (session.out == 0 && session.machine->is_volley_out() &&
-        session.machine->due() != mono_never) {
+        session.machine->due() != mono_never && !session.machine->is_between_attempts()) {
         session.machine->on_volley_over(now);
     }
     settle(id);

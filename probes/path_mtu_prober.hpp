@@ -41,8 +41,9 @@ class PathMtuProber {
     static constexpr std::uint16_t first_port = 33'434;
     /// A loop later than this has stood still.
     static constexpr Duration stall_threshold = std::chrono::milliseconds(250);
-    /// Boundaries remembered for each device.
+    /// Boundaries remembered for each device, and devices for which they are.
     static constexpr std::size_t guesses_max = 2;
+    static constexpr std::size_t guessed_devices_max = 256;
 
     PathMtuProber(std::uint32_t bytes_per_second, MonoTime start);
 
@@ -55,7 +56,7 @@ class PathMtuProber {
         return session < sessions_.size() && sessions_[session].machine.has_value();
     }
 
-    void set_options(std::uint32_t session, const PathMtuOptions& options);
+    void set_options(std::uint32_t session, const PathMtuOptions& options, MonoTime now);
     void set_facts(std::uint32_t session, const PathMtuFacts& facts, MonoTime now);
 
     void set_bytes_per_second(std::uint32_t limit) { bytes_per_second_ = limit; }
@@ -77,9 +78,8 @@ class PathMtuProber {
     /// The device's MTU is `mtu`.
     void on_too_big_for_device(const MtuOrder& order, std::uint32_t mtu, MonoTime now);
 
-    /// An answer that has proved to be ours. `bytes`: of the whole IP packet; one of another size
-    /// than the question is none. 0: to a datagram. `fragment`: the largest fragment it came in, as
-    /// an IP packet; 0: whole.
+    /// An answer that has proved to be ours. `bytes`: of the whole IP packet; 0: to a datagram.
+    /// `fragment`: the largest fragment it came in, as an IP packet; 0: whole.
     void on_answer(ProbeToken token, std::uint32_t bytes, std::uint32_t fragment, MonoTime now);
     /// False: it cannot be true.
     [[nodiscard]] bool on_too_big(ProbeToken token,
@@ -142,6 +142,9 @@ class PathMtuProber {
     void remember_boundary(const Session& session);
     bool may_search(std::uint32_t id);
     void wake_waiting(MonoTime now);
+
+    bool is_queue_empty() const { return doubtful_queue_.empty() && queue_.empty(); }
+
     void send_queued(std::vector<MtuOrder>& orders);
     void give_order(std::uint32_t id, std::vector<MtuOrder>& orders);
     void refuse(const MtuOrder& order, MonoTime now);
@@ -162,7 +165,8 @@ class PathMtuProber {
     std::vector<std::uint32_t> free_flights_;
     TimerWheel flight_wheel_;
     std::uint32_t next_turn_ = 0;
-    std::deque<std::uint32_t> queue_;  ///< sessions with packets to order
+    std::deque<std::uint32_t> doubtful_queue_;  ///< sessions with packets to order, these first
+    std::deque<std::uint32_t> queue_;           ///< and these
     std::vector<std::uint32_t> searching_;
     std::deque<std::uint32_t> waiting_;
     std::unordered_map<IfIndex, std::vector<std::uint32_t>> guesses_;  ///< best first

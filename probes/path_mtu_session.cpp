@@ -44,16 +44,20 @@ std::uint32_t customary_mtu(std::uint32_t boundary) {
 }
 
 PathMtuSession::PathMtuSession(const PathMtuOptions& options, MonoTime first_due, Duration phase)
-    : due_(first_due),
+    : interval_(std::chrono::duration_cast<Milliseconds>(options.interval)),
+      timeout_(std::chrono::duration_cast<Milliseconds>(options.timeout)),
+      due_(first_due),
       next_check_(first_due),
       turn_(first_due + phase),
-      family_(options.family) {
-    set_options(options);
-}
+      family_(options.family) {}
 
-void PathMtuSession::set_options(const PathMtuOptions& options) {
+void PathMtuSession::set_options(const PathMtuOptions& options, MonoTime now) {
     interval_ = std::chrono::duration_cast<Milliseconds>(options.interval);
     timeout_ = std::chrono::duration_cast<Milliseconds>(options.timeout);
+    if (!cycle_ && next_check_ != mono_never) {
+        next_check_ = std::min(next_check_, turn_after(now));
+        due_ = std::min(due_, next_check_);
+    }
 }
 
 /// Half an interval to one and a half after `start`.
@@ -130,6 +134,8 @@ PathMtu PathMtuSession::as_known() const {
     } else if (passes_) {
         known.verdict = MtuVerdict::ok;
         known.bytes = target();
+        known.forward = Passage::passes;
+        known.reverse = Passage::passes;
     }
     return known;
 }
@@ -326,6 +332,27 @@ void PathMtuSession::on_large_answer(std::uint32_t fragment, MonoTime now) {
     cycle_->ladder.emplace(fragment, std::min(fragment + fragment_step, target()));
 }
 
+/// Some peers, and some firewalls in their name, answer with no more than so many bytes.
+void PathMtuSession::on_shortened_answer(const MtuPacket& packet, MonoTime now) {
+    if (!cycle_) {
+        return;
+    }
+    cycle_->direction.spoil(Test::large_answer);
+    cycle_->answered_since = cycle_->answered_since || cycle_->stage == Stage::finding_direction;
+    if (packet.form != MtuForm::echo) {
+        return;
+    }
+    cycle_->small_answered = true;
+    if (packet.bytes == target()) {
+        PathMtu result = answered(0);
+        result.forward = Passage::passes;
+        return conclude(result, 0, now);
+    }
+    if (cycle_->ladder && cycle_->stage == Stage::searching) {
+        cycle_->ladder->on_passed(packet.bytes);
+    }
+}
+
 void PathMtuSession::end_measuring(MonoTime now) {
     PathMtu result = answered(cycle_->ladder->result());
     result.verdict = MtuVerdict::peer_egress;
@@ -355,13 +382,18 @@ std::vector<std::uint32_t> PathMtuSession::all_guesses(
 }
 
 std::vector<MtuPacket> PathMtuSession::search_volley(const std::vector<std::uint32_t>& guesses) {
-    if (!cycle_->ladder) {
-        const bool limited = cycle_->signal && cycle_->signal->mtu != 0;
-        cycle_->ladder.emplace(cycle_->base_answered ? cycle_->base : small_bytes(),
-                               (limited ? cycle_->signal->mtu : target()) + 1,
-                               all_guesses(guesses));
+    if (cycle_->ladder) {
+        return ladder_volley();
     }
-    return ladder_volley();
+    const bool limited = cycle_->signal && cycle_->signal->mtu != 0;
+    cycle_->ladder.emplace(cycle_->base_answered ? cycle_->base : small_bytes(),
+                           (limited ? cycle_->signal->mtu : target()) + 1,
+                           all_guesses(guesses));
+    std::vector<MtuPacket> volley = ladder_volley();
+    if (limited) {
+        volley.push_back({MtuForm::echo, target()});  // its answer would prove the signal a lie
+    }
+    return volley;
 }
 
 bool PathMtuSession::on_too_big(const MtuPacket& packet,

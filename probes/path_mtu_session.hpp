@@ -68,7 +68,7 @@ class PathMtuSession {
     PathMtuSession(const PathMtuOptions& options, MonoTime first_due, Duration phase = {});
 
     /// From the next check on; not the family.
-    void set_options(const PathMtuOptions& options);
+    void set_options(const PathMtuOptions& options, MonoTime now);
 
     /// The device of the way out, and so perhaps the sizes, are others now: what was measured says
     /// nothing any more. True: they are, and a check is due at once.
@@ -92,6 +92,11 @@ class PathMtuSession {
         return cycle_ && (cycle_->attempts > 1 || cycle_->stage != Stage::checking);
     }
 
+    /// The next attempt waits for its time, though nothing is out any more.
+    bool is_between_attempts() const {
+        return cycle_ && cycle_->stage == Stage::checking && cycle_->attempts < attempts_max;
+    }
+
     /// Begins a check, or goes on with one. `guesses`: what was measured on ways like this, best
     /// first. Empty: nothing to ask now. Until on_volley_sent() the session has no due time.
     std::vector<MtuPacket> next_volley(const std::vector<std::uint32_t>& guesses, MonoTime now);
@@ -102,6 +107,9 @@ class PathMtuSession {
 
     /// `fragment`: the largest fragment the answer came in, as an IP packet; 0: it came whole.
     void on_answer(const MtuPacket& packet, std::uint32_t fragment, Duration rtt, MonoTime now);
+
+    /// It came back shorter than it was: the packet passed, of its answer nothing is known.
+    void on_shortened_answer(const MtuPacket& packet, MonoTime now);
 
     /// An ICMP error says so, and proved to be about our packet. `mtu` 0: it does not say more.
     /// False: it cannot be true, and is ignored.

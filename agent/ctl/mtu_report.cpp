@@ -2,6 +2,11 @@
 
 namespace reachd::ctl {
 
+std::string named(const IpAddress& reporter, const MtuReport& report) {
+    return reporter.scope() == IfIndex::any ? reporter.to_string()
+                                            : reporter.to_string(report.device);
+}
+
 std::optional<MtuFault> fault_of(const PathMtu& mtu) {
     switch (mtu.verdict) {
         case MtuVerdict::undetermined:

@@ -16,7 +16,7 @@
 namespace reachd::ctl {
 
 struct MtuReport {
-    std::string target;            ///< as it was asked for: a name, or the address again
+    std::string target;            ///< what the daemon calls it, or as it was asked for
     std::string address;           ///< with its zone
     std::string source;            ///< address; empty: the kernel's choice is not known
     std::string device;            ///< that the packets leave by
@@ -30,6 +30,9 @@ struct MtuReport {
     std::vector<MtuTrial> trials;
     std::optional<MtuComplaint> complaint;
 };
+
+/// With its zone, if it is of one link: that is the one the packets leave by.
+std::string named(const IpAddress& reporter, const MtuReport& report);
 
 /// As in the daemon's list of faults.
 struct MtuFault {

@@ -18,10 +18,10 @@ constexpr std::size_t trials_shown_max = 8;
 
 // ---- What was tried
 
-std::string outcome_text(const MtuTrial& trial) {
+std::string outcome_text(const MtuTrial& trial, const MtuReport& report) {
     std::string text = fmt::format("{} of {} answered", trial.answered, trial.sent);
     if (trial.too_big) {
-        text += fmt::format(", too big: {} ", trial.reporter.to_string());
+        text += fmt::format(", too big: {} ", named(trial.reporter, report));
         text += trial.reported == 0 ? "gives no size" : fmt::format("says {}", trial.reported);
     } else if (trial.answered == 0) {
         text += ", no ICMP message";
@@ -50,7 +50,7 @@ std::string trials_text(const MtuReport& report, bool all, const Terminal& termi
         }
         TextLine line;
         line.add_right(fmt::format("{}", trial.bytes), size_end);
-        text += line.pad_to(outcome_column).add(outcome_text(trial)).text(terminal);
+        text += line.pad_to(outcome_column).add(outcome_text(trial, report)).text(terminal);
     }
     if (left_out > 0) {
         TextLine line;
@@ -61,6 +61,11 @@ std::string trials_text(const MtuReport& report, bool all, const Terminal& termi
 }
 
 // ---- The verdict
+
+/// The peer answers with less than it was asked.
+bool is_cut_short(const PathMtu& mtu) {
+    return mtu.forward == Passage::passes && mtu.reverse != Passage::passes;
+}
 
 std::string undetermined_text(const MtuReport& report) {
     const PathMtu& mtu = report.result;
@@ -75,6 +80,9 @@ std::string undetermined_text(const MtuReport& report) {
     }
     if (!mtu.answers) {
         return "nothing answers: the MTU is not known";
+    }
+    if (is_cut_short(mtu)) {
+        return "large packets arrive, their answers are cut short: the way back is not known";
     }
     return "large echo requests are not answered, yet packets as large pass each way";
 }
@@ -134,7 +142,7 @@ std::string black_hole_direction(const MtuReport& report) {
     }
     if (!mtu.reporter.is_unspecified()) {
         return fmt::format("not known; {} says {}, and not even that passes",
-                           mtu.reporter.to_string(),
+                           named(mtu.reporter, report),
                            mtu.reported);
     }
     return report.by_raw_sockets
@@ -151,10 +159,10 @@ std::string direction_text(const MtuReport& report) {
         case MtuVerdict::signalled:
             return mtu.reported == 0 ? fmt::format("towards {}; {} says that they are too big",
                                                    report.target,
-                                                   mtu.reporter.to_string())
+                                                   named(mtu.reporter, report))
                                      : fmt::format("towards {}; {} passes {} on",
                                                    report.target,
-                                                   mtu.reporter.to_string(),
+                                                   named(mtu.reporter, report),
                                                    mtu.reported);
         case MtuVerdict::peer_egress:
             return fmt::format("from {}; packets of {} bytes towards {} arrive",
@@ -181,8 +189,11 @@ std::string mend_of_undetermined(const MtuReport& report) {
     if (!report.settled) {
         return "try again; if the loss is great, mend that first";
     }
-    return report.result.answers ? "look for a filter on large ICMP packets"
-                                 : "let ICMP echo pass, or look why nothing answers";
+    if (!report.result.answers) {
+        return "let ICMP echo pass, or look why nothing answers";
+    }
+    return is_cut_short(report.result) ? "ask from the other end: reachctl mtu there"
+                                       : "look for a filter on large ICMP packets";
 }
 
 std::string mend_text(const MtuReport& report) {
@@ -192,7 +203,7 @@ std::string mend_text(const MtuReport& report) {
         case MtuVerdict::ok: return "";
         case MtuVerdict::local: return raise_text(report.smaller_device, mtu);
         case MtuVerdict::signalled:
-            return raise_text(fmt::format("the way out of {}", mtu.reporter.to_string()), mtu);
+            return raise_text(fmt::format("the way out of {}", named(mtu.reporter, report)), mtu);
         case MtuVerdict::peer_egress: return raise_text(report.target, mtu);
         case MtuVerdict::black_hole: break;
     }
@@ -216,7 +227,7 @@ std::string note_text(const MtuReport& report) {
     if (report.result.verdict == MtuVerdict::undetermined && report.complaint) {
         std::string reason(to_text(report.complaint->reason));
         std::replace(reason.begin(), reason.end(), '_', ' ');
-        return fmt::format("{} says {}", report.complaint->reporter.to_string(), reason);
+        return fmt::format("{} says {}", named(report.complaint->reporter, report), reason);
     }
     return "";
 }

@@ -21,13 +21,17 @@ Word word_of(std::string_view text, std::size_t count, Word unknown) {
 }
 
 PathMtu read_path_mtu(const JsonView& view) {
-    constexpr std::uint64_t bytes_max = std::numeric_limits<std::uint32_t>::max();
+    static constexpr std::uint64_t bytes_max = std::numeric_limits<std::uint32_t>::max();
     PathMtu mtu;
     mtu.verdict =
         word_of(view.text("verdict").value_or(""), mtu_verdict_count, MtuVerdict::undetermined);
     mtu.direction =
         word_of(view.text("direction").value_or(""), mtu_direction_count, MtuDirection::unknown);
-    mtu.bytes = static_cast<std::uint32_t>(std::min(view.integer("bytes").value_or(0), bytes_max));
+    const auto bytes = [&view](std::string_view key) {
+        return static_cast<std::uint32_t>(std::min(view.integer(key).value_or(0), bytes_max));
+    };
+    mtu.bytes = bytes("bytes");
+    mtu.expected = bytes("expected_bytes");
     return mtu;
 }
 

@@ -36,7 +36,7 @@ struct Peer {
     std::optional<double> loss_ratio;
     std::string reason;  ///< word of reachd_probe_failures_total
     std::string vm;
-    std::optional<PathMtu> mtu;  ///< verdict, direction, bytes; nothing: no size is expected
+    std::optional<PathMtu> mtu;  ///< verdict, direction, sizes; nothing: none is expected
     std::vector<ProbeState> probes;
 };
 

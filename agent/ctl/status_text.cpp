@@ -188,6 +188,9 @@ std::string misfit_text(const MtuMisfit& misfit) {
     } else if (is(MtuConflict::port_above_bridge)) {
         larger = "port ";
         smaller = "bridge ";
+    } else if (is(MtuConflict::bridge_above_uplink)) {
+        larger = "bridge ";
+        smaller = "uplink ";
     } else if (is(MtuConflict::veth_ends)) {
         smaller = "its other end ";
     } else if (is(MtuConflict::overlay_above_underlay)) {

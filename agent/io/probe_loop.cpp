@@ -204,8 +204,8 @@ void ProbeLoop::perform_for_guests() {
 
 void ProbeLoop::perform_for_mtu() {
     for (const EgressLookup& lookup : actions_.egress_lookups) {
-        if (const auto device = egress_finder_.find(lookup.destination, lookup.source)) {
-            agent_.handle(EgressFound{lookup.peer, *device}, now());
+        if (const auto egress = egress_finder_.find(lookup.destination, lookup.source)) {
+            agent_.handle(EgressFound{lookup.peer, *egress}, now());
         }
     }
     for (const Family family : {Family::ipv4, Family::ipv6}) {

@@ -44,8 +44,8 @@ struct Request {
     }
 };
 
-/// RTA_OIF of an answer; any where it is an error. Nothing: it is no answer at all.
-std::optional<IfIndex> read_answer(ByteView bytes, std::uint32_t sequence) {
+/// Nothing: it is no answer at all.
+std::optional<Egress> read_answer(ByteView bytes, std::uint32_t sequence) {
     nlmsghdr header{};
     if (bytes.size() < sizeof header) {
         return std::nullopt;
@@ -54,8 +54,9 @@ std::optional<IfIndex> read_answer(ByteView bytes, std::uint32_t sequence) {
     if (header.nlmsg_seq != sequence || header.nlmsg_len > bytes.size()) {
         return std::nullopt;
     }
+    Egress egress;
     if (header.nlmsg_type != RTM_NEWROUTE) {
-        return IfIndex::any;
+        return egress;  // an error: there is none
     }
     std::size_t at = NLMSG_LENGTH(sizeof(rtmsg));
     while (at + sizeof(rtattr) <= header.nlmsg_len) {
@@ -64,14 +65,21 @@ std::optional<IfIndex> read_answer(ByteView bytes, std::uint32_t sequence) {
         if (attribute.rta_len < sizeof attribute || at + attribute.rta_len > header.nlmsg_len) {
             break;
         }
+        const ByteView value =
+            bytes.subspan(at + sizeof attribute, attribute.rta_len - sizeof attribute);
         std::int32_t index = 0;
-        if (attribute.rta_type == RTA_OIF && attribute.rta_len == RTA_LENGTH(sizeof index)) {
-            std::memcpy(&index, bytes.data() + at + sizeof attribute, sizeof index);
-            return static_cast<IfIndex>(index);
+        if (attribute.rta_type == RTA_OIF && value.size() == sizeof index) {
+            std::memcpy(&index, value.data(), sizeof index);
+            egress.device = static_cast<IfIndex>(index);
+        } else if (attribute.rta_type == RTA_GATEWAY) {
+            egress.gateway = IpAddress::from_bytes(value).value_or(IpAddress{});
         }
         at += RTA_ALIGN(attribute.rta_len);
     }
-    return IfIndex::any;
+    if (egress.gateway.is_link_local_v6()) {
+        egress.gateway.set_scope(egress.device);
+    }
+    return egress;
 }
 
 }  // namespace
@@ -85,7 +93,7 @@ EgressFinder::~EgressFinder() {
     }
 }
 
-std::optional<IfIndex> EgressFinder::find(const IpAddress& destination, const IpAddress& source) {
+std::optional<Egress> EgressFinder::find(const IpAddress& destination, const IpAddress& source) {
     Request request(destination.family());
     request.header.nlmsg_seq = ++sequence_;
     request.route.rtm_dst_len = static_cast<std::uint8_t>(destination.bytes().size() * 8);

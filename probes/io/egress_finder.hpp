@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "common/address.hpp"
+#include "probes/egress.hpp"
 
 namespace reachd {
 
@@ -18,9 +19,8 @@ class EgressFinder {
     EgressFinder(const EgressFinder&) = delete;
     EgressFinder& operator=(const EgressFinder&) = delete;
 
-    /// IfIndex::any: there is no route, or the source is no address of this host. Nothing: the
-    /// kernel gave no answer; ask again later.
-    std::optional<IfIndex> find(const IpAddress& destination, const IpAddress& source);
+    /// Nothing: the kernel gave no answer; ask again later.
+    std::optional<Egress> find(const IpAddress& destination, const IpAddress& source);
 
   private:
     int fd_ = -1;

@@ -47,6 +47,7 @@ struct PathMtuSockets::State {
         : watch(context),
           family(socket_family),
           packet(packet_bytes_max),
+          fragment(fragment_bytes_max),
           zeros(packet_bytes_max) {}
 
     /// Watches the two sockets that receive: their readiness is its own.
@@ -59,7 +60,8 @@ struct PathMtuSockets::State {
     Channel datagrams;
     OverflowWatch overflow;
     std::vector<std::uint8_t> packet;  ///< the one read last
-    std::vector<std::uint8_t> zeros;   ///< padding
+    std::vector<std::uint8_t> fragment;
+    std::vector<std::uint8_t> zeros;  ///< padding
 
     const char* open_channels(const IcmpEndpoint& endpoint);
     const char* open_icmp_channel(const IcmpEndpoint& endpoint);
@@ -251,12 +253,11 @@ Offer PathMtuSockets::State::offer_fragments(const MtuRequest& request, PathMtuS
                               identifiers.first,
                               request.cookie,
                               request.order.packet.bytes};
-    std::array<std::uint8_t, fragment_bytes_max> bytes;
     OutgoingPacket outgoing(target, 0);
     Offer made;
-    for (std::size_t i = 0; i < fragment_count(family, echo.bytes); ++i) {
-        const std::size_t length = encode_fragment(bytes, echo, i);
-        outgoing.set_bytes(ByteSpan(bytes).first(length), {});
+    for (std::size_t i = 0; i < fragment_count; ++i) {
+        const std::size_t length = encode_fragment(fragment, echo, i);
+        outgoing.set_bytes(ByteSpan(fragment).first(length), {});
         made = offer(fragments, outgoing.message, sink);
         if (!made.taken) {
             break;

@@ -164,6 +164,7 @@ class AgentWorld {
     std::optional<FailureReason> send_fails;
     /// By which device everything leaves; any: no route is found, so no size is expected.
     IfIndex egress = IfIndex::any;
+    IpAddress gateway{};  ///< of the next hop; unspecified: the peer itself
     /// Requests and answers of path MTU probing that are larger vanish.
     std::uint32_t mtu_forward = ip_packet_bytes_max;
     std::uint32_t mtu_reverse = ip_packet_bytes_max;
@@ -444,7 +445,7 @@ class AgentWorld {
 
     void perform_for_mtu() {
         for (const EgressLookup& lookup : actions_.egress_lookups) {
-            agent.handle(EgressFound{lookup.peer, egress}, now);
+            agent.handle(EgressFound{lookup.peer, {egress, gateway}}, now);
         }
         for (const auto& family : actions_.mtu_requests) {
             for (const MtuRequest& request : family) {

@@ -22,6 +22,7 @@ struct Bench : AgentWorld {
     explicit Bench(Config config = jumbo_peer())
         : AgentWorld(std::move(config), {.links = {{.index = 2, .name = "eno1", .mtu = 9000}}}) {
         egress = eno1;
+        tell(new_link({.index = 9, .name = "other"}));  // and the ways out are looked up again
         agent.handle(ConfigLoaded{config_}, now);
     }
 
@@ -60,8 +61,8 @@ TEST_CASE("a hole is told once, and its end", "[agent_path_mtu]") {
     CHECK(bench.mtu().verdict == MtuVerdict::black_hole);
     CHECK(bench.mtu().direction == MtuDirection::forward);
     CHECK(bench.mtu().bytes == 1500);
-    CHECK(bench.told("path MTU to pm2 (10.77.0.21) is 1500, 9000 expected: larger packets vanish silently, towards") ==
-          1);
+    CHECK(bench.told("path MTU to pm2 (10.77.0.21) is 1500, 9000 expected: larger packets vanish "
+                     "silently, towards") == 1);
     bench.mtu_forward = ip_packet_bytes_max;
     bench.run(70s);
     CHECK(bench.told("path MTU to pm2 (10.77.0.21) is 9000 again") == 1);
@@ -145,6 +146,57 @@ TEST_CASE("MTUs of devices that do not fit are told once", "[agent_path_mtu]") {
     bench.run(10s);
     CHECK(bench.snapshot().mtu_inconsistencies.size() == 1);
     CHECK(bench.told("MTUs do not fit (port_above_uplink): vnet0 has 9000, eno1 takes 1500") == 1);
+    bench.tell(new_link({.index = 4, .name = "vnet0", .master = 3, .kind = "tun", .mtu = 1500}));
+    bench.run(2s);
+    CHECK(bench.snapshot().mtu_inconsistencies.empty());
+    CHECK(bench.told("MTUs of vnet0 and eno1 are no longer 9000 and 1500 (port_above_uplink)") ==
+          1);
+    CHECK(bench.told("MTUs") == 2);
+}
+
+TEST_CASE(
+    "MTUs that do not fit are told at once, but devices that change all the time are not "
+    "compared all the time",
+    "[agent_path_mtu]") {
+    Bench bench;
+    bench.tell(new_link({.index = 3, .name = "br0", .kind = "bridge", .mtu = 9000}));
+    bench.tell(new_link({.index = 2, .name = "eno1", .master = 3, .mtu = 1500}));
+    bench.run(5s);
+    const auto tap = [](int mtu) {
+        return new_link({.index = 4,
+                         .name = "vnet0",
+                         .master = 3,
+                         .kind = "tun",
+                         .mtu = static_cast<std::uint32_t>(mtu)});
+    };
+    bench.tell(tap(9000));
+    bench.run(100ms);
+    CHECK(bench.told("vnet0 has 9000") == 1);
+    for (int i = 0; i < 50; ++i) {
+        bench.tell(tap(8000 + i));
+        bench.run(10ms);
+    }
+    CHECK(bench.told("MTUs do not fit") == 1);
+    bench.run(1s);
+    CHECK(bench.told("vnet0 has 8049") == 1);
+    CHECK(bench.told("MTUs do not fit") == 2);
+}
+
+TEST_CASE("the port of a bridge behind which the next hop is limits what passes",
+          "[agent_path_mtu]") {
+    Bench bench;
+    bench.tell(new_link({.index = 3, .name = "br0", .kind = "bridge", .mtu = 9000}));
+    bench.tell(new_link({.index = 2, .name = "eno1", .master = 3, .mtu = 1500}));
+    const MacAddress router({2, 0, 0, 0, 0, 1});
+    bench.tell(new_neighbour({3, address("10.77.0.1"), router, NUD_REACHABLE}));
+    bench.tell(new_fdb({.bridge = 3, .port = 2, .mac = router}));
+    bench.egress = IfIndex{3};
+    bench.gateway = address("10.77.0.1");
+    bench.run(20s);
+    CHECK(bench.mtu().expected == 9000);
+    CHECK(bench.mtu().verdict == MtuVerdict::local);
+    CHECK(bench.mtu().device == eno1);
+    CHECK(bench.mtu().bytes == 1500);
 }
 
 }  // namespace

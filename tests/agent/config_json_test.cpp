@@ -97,7 +97,8 @@ TEST_CASE("config: every served key arrives") {
                                         "br0",
                                         {{"rack", "r2"}},
                                         peer_icmp,
-                                        TcpOptions{seconds(3), seconds(2), {80}}, {}});
+                                        TcpOptions{seconds(3), seconds(2), {80}},
+                                        {}});
     CHECK(config.tcp == TcpOptions{seconds(3), seconds(2), {22, 443}});
     CHECK(config.arp ==
           ArpOptions{false, seconds(4), milliseconds(10), IpAddress::v4({10, 77, 0, 1})});

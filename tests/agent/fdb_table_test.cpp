@@ -62,6 +62,15 @@ TEST_CASE("a move is told with the port before, once", "[fdb]") {
     CHECK(table.size() == 0);
 }
 
+TEST_CASE("where a bridge knows an address, by its VLAN", "[fdb]") {
+    FdbTable table(10);
+    table.change(entry(1, 2, 7), Teller::event);
+    CHECK(table.port_of(device(1), 0, mac(7)) == device(2));
+    CHECK(table.port_of(device(1), 0, mac(8)) == IfIndex::any);
+    CHECK(table.port_of(device(1), 1, mac(7)) == IfIndex::any);
+    CHECK(table.port_of(device(9), 0, mac(7)) == IfIndex::any);
+}
+
 TEST_CASE("a removal counts whatever port it names", "[fdb]") {
     FdbTable table(10);
     table.change(entry(1, 2, 7), Teller::event);

@@ -27,20 +27,24 @@ std::shared_ptr<const Link> device(IfIndex index,
     return std::make_shared<const Link>(link);
 }
 
+std::vector<MtuInconsistency> check_mtus(const std::vector<std::shared_ptr<const Link>>& links) {
+    return find_mtu_inconsistencies(links, {});
+}
+
 std::vector<MtuInconsistency> hypervisor(std::uint32_t uplink,
                                          std::uint32_t bridge,
                                          std::uint32_t first,
                                          std::uint32_t second) {
-    return find_mtu_inconsistencies({device(eno1, LinkKind::physical, uplink, br0),
-                                     device(br0, LinkKind::bridge, bridge),
-                                     device(vnet0, LinkKind::tap, first, br0),
-                                     device(vnet1, LinkKind::tap, second, br0)});
+    return check_mtus({device(eno1, LinkKind::physical, uplink, br0),
+                       device(br0, LinkKind::bridge, bridge),
+                       device(vnet0, LinkKind::tap, first, br0),
+                       device(vnet1, LinkKind::tap, second, br0)});
 }
 
 TEST_CASE("one MTU along a segment is consistent", "[mtu_consistency]") {
     CHECK(hypervisor(1500, 1500, 1500, 1500).empty());
     CHECK(hypervisor(9000, 9000, 9000, 9000).empty());
-    CHECK(find_mtu_inconsistencies({}).empty());
+    CHECK(check_mtus({}).empty());
 }
 
 TEST_CASE("a vNIC above its uplink is told with both devices", "[mtu_consistency]") {
@@ -60,6 +64,19 @@ TEST_CASE("a port above the bridge device is told", "[mtu_consistency]") {
     CHECK(found[0].devices == 3);
 }
 
+TEST_CASE("a bridge above its uplink is told where the host itself uses it", "[mtu_consistency]") {
+    const std::vector<std::shared_ptr<const Link>> links{
+        device(eno1, LinkKind::physical, 1500, br0), device(br0, LinkKind::bridge, 9000)};
+    const auto with = [&](const char* address) {
+        return find_mtu_inconsistencies(links, {{br0, *IpAddress::parse(address), 24, 0}});
+    };
+    CHECK(check_mtus(links).empty());
+    CHECK(with("fe80::1").empty());
+    REQUIRE(with("10.0.0.1").size() == 1);
+    CHECK(with("10.0.0.1")[0] ==
+          MtuInconsistency{MtuConflict::bridge_above_uplink, br0, br0, eno1, 9000, 1500, 1});
+}
+
 TEST_CASE("a smaller guest on a larger network is no loss by itself", "[mtu_consistency]") {
     const auto found = hypervisor(9000, 9000, 1500, 9000);
     REQUIRE(found.size() == 1);
@@ -70,8 +87,8 @@ TEST_CASE("a smaller guest on a larger network is no loss by itself", "[mtu_cons
 
 TEST_CASE("veth ends that differ are told once, if both are here", "[mtu_consistency]") {
     const auto ends = [](std::uint32_t a, std::uint32_t b, std::int32_t space) {
-        return find_mtu_inconsistencies({device(vnet0, LinkKind::veth, a, br0, vnet1, space),
-                                         device(vnet1, LinkKind::veth, b, IfIndex::any, vnet0)});
+        return check_mtus({device(vnet0, LinkKind::veth, a, br0, vnet1, space),
+                           device(vnet1, LinkKind::veth, b, IfIndex::any, vnet0)});
     };
     REQUIRE(ends(9000, 1500, -1).size() == 1);
     CHECK(ends(9000, 1500, -1)[0] ==
@@ -83,8 +100,8 @@ TEST_CASE("veth ends that differ are told once, if both are here", "[mtu_consist
 
 TEST_CASE("an overlay must leave room for its header", "[mtu_consistency]") {
     const auto overlay = [](LinkKind kind, std::uint32_t mtu, std::uint32_t underlay) {
-        return find_mtu_inconsistencies({device(eno1, LinkKind::physical, underlay),
-                                         device(other, kind, mtu, IfIndex::any, eno1)});
+        return check_mtus({device(eno1, LinkKind::physical, underlay),
+                           device(other, kind, mtu, IfIndex::any, eno1)});
     };
     CHECK(overlay(LinkKind::vxlan, 1450, 1500).empty());
     REQUIRE(overlay(LinkKind::vxlan, 1500, 1500).size() == 1);
@@ -92,16 +109,22 @@ TEST_CASE("an overlay must leave room for its header", "[mtu_consistency]") {
           MtuInconsistency{
               MtuConflict::overlay_above_underlay, IfIndex::any, other, eno1, 1500, 1450, 1});
     CHECK(overlay(LinkKind::vxlan, 1500, 40).empty());
+    auto over_ipv6 =
+        std::make_shared<Link>(*device(other, LinkKind::vxlan, 1450, IfIndex::any, eno1));
+    over_ipv6->over_ipv6 = true;
+    const auto found = check_mtus({device(eno1, LinkKind::physical, 1500), over_ipv6});
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].smaller_bytes == 1430);
     CHECK(overlay(LinkKind::vlan, 1500, 1500).empty());
 }
 
 TEST_CASE("what is no bridge has no ports to compare", "[mtu_consistency]") {
-    CHECK(find_mtu_inconsistencies({device(eno1, LinkKind::physical, 9000, other),
-                                    device(vnet0, LinkKind::physical, 1500, other),
-                                    device(other, LinkKind::bond, 1500)})
+    CHECK(check_mtus({device(eno1, LinkKind::physical, 9000, other),
+                      device(vnet0, LinkKind::physical, 1500, other),
+                      device(other, LinkKind::bond, 1500)})
               .empty());
     // A master that is in another namespace, or gone.
-    CHECK(find_mtu_inconsistencies({device(vnet0, LinkKind::tap, 9000, br0)}).empty());
+    CHECK(check_mtus({device(vnet0, LinkKind::tap, 9000, br0)}).empty());
 }
 
 }  // namespace

@@ -231,6 +231,25 @@ TEST_CASE("a vxlan names the device below it in its own data", "[netlink]") {
     const auto link = read_body<LinkChanged>(builder.bytes());
     CHECK(link.lower == IfIndex{3});
     CHECK(link.detail == 42U);
+    CHECK(link.over_ipv6 == false);
+}
+
+TEST_CASE("a tunnel with an address of IPv6 is one over IPv6", "[netlink]") {
+    const auto over_ipv6 = [](const std::string& kind, std::uint16_t attribute) {
+        MessageBuilder builder(RTM_NEWLINK, 0, 0);
+        builder.header(link_header(7, true)).text(IFLA_IFNAME, "x0").number(IFLA_MTU, 1430U);
+        builder.nested(IFLA_LINKINFO, [&](MessageBuilder& info) {
+            info.text(IFLA_INFO_KIND, kind);
+            info.nested(IFLA_INFO_DATA,
+                        [&](MessageBuilder& data) { data.attribute(attribute, Bytes(16, 0xfd)); });
+        });
+        return read_body<LinkChanged>(builder.bytes()).over_ipv6;
+    };
+    CHECK(over_ipv6("vxlan", IFLA_VXLAN_GROUP6) == true);
+    CHECK(over_ipv6("vxlan", IFLA_VXLAN_LOCAL6) == true);
+    CHECK(over_ipv6("vxlan", IFLA_VXLAN_GROUP) == false);
+    CHECK(over_ipv6("geneve", IFLA_GENEVE_REMOTE6) == true);
+    CHECK_FALSE(over_ipv6("vlan", IFLA_VXLAN_GROUP6).has_value());
 }
 
 TEST_CASE("data of a kind may come before the kind", "[netlink]") {

@@ -20,6 +20,7 @@ class Bench {
     Bench() {
         link({.index = 2, .name = "eno1", .mtu = 1500});
         link({.index = 3, .name = "eno2", .mtu = 9000});
+        watch.follow_links(topology, now);
     }
 
     void link(const LinkFacts& facts) {
@@ -54,7 +55,7 @@ class Bench {
             watch.poll(now, asked, orders);
             for (const std::uint32_t peer : asked) {
                 ++lookups;
-                watch.on_egress(peer, egress, topology, now);
+                watch.on_egress(peer, {egress, port}, topology, now);
             }
             for (const MtuOrder& order : orders) {
                 sizes.insert(order.packet.bytes);
@@ -70,6 +71,7 @@ class Bench {
     MonoTime now{1000s};
     PathMtuWatch watch{1'000'000, now};
     IfIndex egress = eno1;
+    IfIndex port = IfIndex::any;
     std::size_t lookups = 0;
     std::set<std::uint32_t> sizes;
 };
@@ -112,6 +114,44 @@ TEST_CASE("more is expected than the device allows: told before any probe", "[pa
     CHECK(bench.result(7).verdict == MtuVerdict::local);
     CHECK(bench.result(7).device == eno1);
     CHECK(bench.result(7).bytes == 1500);
+}
+
+TEST_CASE("the port of a bridge by which a peer is reached counts", "[path_mtu_watch]") {
+    Bench bench;
+    bench.link({.index = 4, .name = "br0", .kind = "bridge", .mtu = 9000});
+    bench.link({.index = 2, .name = "eno1", .master = 4, .mtu = 1500});
+    bench.egress = IfIndex{4};
+    bench.port = eno1;
+    bench.want(7);
+    bench.run(2s);
+    CHECK(bench.result(7).expected == 9000);
+    CHECK(bench.result(7).verdict == MtuVerdict::local);
+    CHECK(bench.result(7).device == eno1);
+    CHECK(bench.result(7).bytes == 1500);
+    CHECK_FALSE(bench.sizes.contains(9000));
+    bench.port = eno2;  // learnt elsewhere by now
+    bench.run(PathMtuWatch::lookup_interval + 1s);
+    CHECK(bench.result(7).verdict == MtuVerdict::ok);
+    CHECK(bench.result(7).bytes == 9000);
+}
+
+TEST_CASE("what the kernel refused once may pass again", "[path_mtu_watch]") {
+    Bench bench;
+    bench.want(7, {}, eno2);
+    bench.run(500ms);
+    std::vector<MtuOrder> orders;
+    std::vector<std::uint32_t> lookups;
+    while (orders.empty()) {
+        bench.now += 10ms;
+        bench.watch.poll(bench.now, lookups, orders);
+    }
+    bench.watch.prober().on_too_big_for_device(orders[0], 1500, bench.now);
+    bench.watch.prober().on_sent(orders[1], bench.now);
+    CHECK(bench.result(7).verdict == MtuVerdict::local);
+    bench.watch.doubt_ways(bench.now);
+    bench.run(61s);
+    CHECK(bench.result(7).verdict == MtuVerdict::ok);
+    CHECK(bench.result(7).bytes == 9000);
 }
 
 TEST_CASE("a device that changes its MTU is noticed at once", "[path_mtu_watch]") {
@@ -181,7 +221,7 @@ TEST_CASE("who is forgotten, or no longer wanted, is asked no more", "[path_mtu_
     MtuOptions off;
     off.enabled = false;
     bench.watch.want(8, off, bench.now);
-    bench.watch.on_egress(7, eno1, bench.topology, bench.now);  // too late
+    bench.watch.on_egress(7, {eno1}, bench.topology, bench.now);  // too late
     bench.sizes.clear();
     bench.run(130s);
     CHECK(bench.sizes.empty());

@@ -650,6 +650,24 @@ TEST_CASE("VLANs are kept while a bridge filters, and go with the port", "[topol
     }
 }
 
+TEST_CASE("the port towards a neighbour of the host itself", "[topology]") {
+    Topology topology;
+    const MacAddress mac({2, 0, 0, 0, 0, 7});
+    const IpAddress peer = address("10.0.0.7");
+    feed(topology, new_link(filtering_bridge()) + new_link(port_of_br0(2)));
+    CHECK(topology.port_towards(device(10), peer) == IfIndex::any);
+    feed(topology, new_neighbour({10, peer, mac, NUD_REACHABLE}));
+    CHECK(topology.port_towards(device(10), peer) == IfIndex::any);
+    feed(topology, new_fdb({.bridge = 10, .port = 2, .mac = mac, .vlan = 20}));
+    CHECK(topology.port_towards(device(10), peer) == IfIndex::any);
+    topology.begin_sweep(DumpKind::bridge_vlans);
+    feed(topology,
+         bridge_link(filtering_bridge(), {VlanRange{20, 20, true, true}}, NLM_F_MULTI, 1));
+    CHECK(topology.finish_sweep(DumpKind::bridge_vlans));
+    CHECK(topology.port_towards(device(10), peer) == device(2));
+    CHECK(topology.port_towards(device(2), peer) == IfIndex::any);
+}
+
 TEST_CASE("the dump of the VLANs does not overwrite what events tell of the link", "[topology]") {
     Topology topology;
     feed(topology, new_link(filtering_bridge()) + new_link(port_of_br0(2)));

@@ -23,6 +23,7 @@ struct MtuPath {
     std::uint32_t device = unlimited;       ///< larger packets are refused by the kernel
     std::uint32_t peer = unlimited;         ///< the peer answers in fragments of at most this
     std::uint32_t echo_filter = unlimited;  ///< larger echo requests are dropped by a firewall
+    std::uint32_t answer_max = unlimited;   ///< the peer answers with no more
     bool udp_answered = true;
     bool fragments_pass = true;
     bool alive = true;
@@ -110,8 +111,10 @@ class MtuWorld {
         ++packets;
         sent_bytes[now] += bytes;
         const bool echo = order.packet.form == MtuForm::echo;
-        if (!path.alive || is_lost(path) || (!in_fragments && bytes > path.forward) ||
-            (in_fragments && !path.fragments_pass) || (echo && bytes > path.echo_filter)) {
+        const std::uint32_t on_wire = in_fragments ? bytes / 2 + 48 : bytes;
+        if (!path.alive || is_lost(path) || on_wire > path.forward ||
+            (in_fragments && (!path.fragments_pass || is_lost(path))) ||
+            (echo && bytes > path.echo_filter)) {
             return;
         }
         if (!in_fragments && bytes > path.router) {
@@ -132,8 +135,8 @@ class MtuWorld {
         if ((fragment == 0 ? bytes : fragment) > path.reverse || is_lost(path)) {
             return;
         }
-        later(path, [this, order, fragment] {
-            prober.on_answer(order.token, order.packet.bytes, fragment, now);
+        later(path, [this, order, fragment, answer = std::min(bytes, path.answer_max)] {
+            prober.on_answer(order.token, answer, fragment, now);
         });
     }
 

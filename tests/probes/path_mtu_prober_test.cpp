@@ -99,6 +99,55 @@ TEST_CASE("a signal is the answer, once it has proved true", "[path_mtu]") {
     CHECK(world.result(id).verdict == MtuVerdict::signalled);
 }
 
+TEST_CASE("three checks fail a tenth of a second apart, however near the peer is", "[path_mtu]") {
+    MtuWorld world;
+    const auto id = world.add({}, jumbo);
+    world.run(59s);
+    world.paths[id].forward = 4000;
+    world.sent_bytes.clear();
+    world.run(60s, [&] { return world.is_settled(id) && world.result(id).bytes == 4000; });
+    std::vector<MonoTime> attempts;
+    for (const auto& [at, bytes] : world.sent_bytes) {
+        if (bytes >= jumbo && attempts.size() < 3) {
+            attempts.push_back(at);
+        }
+    }
+    REQUIRE(attempts.size() == 3);
+    CHECK(attempts[1] - attempts[0] >= 100ms);
+    CHECK(attempts[2] - attempts[1] >= 100ms);
+    CHECK(attempts[2] - attempts[0] <= 250ms);
+}
+
+TEST_CASE("an answer of the expected size proves a signal a lie", "[path_mtu]") {
+    MtuWorld world;
+    const auto id = world.add({}, jumbo);
+    bool forged = false;
+    world.run(1s, [&] {
+        const auto seen = world.prober.find(0);  // the first packet is a large one
+        forged =
+            forged || (seen && world.prober.on_too_big(*seen, MtuPath{}.reporter, 1400, world.now));
+        return world.is_settled(id);
+    });
+    CHECK(forged);
+    CHECK(world.result(id).verdict == MtuVerdict::ok);
+    CHECK(world.result(id).bytes == jumbo);
+}
+
+TEST_CASE("a peer that answers with less than it was asked says nothing of the way back",
+          "[path_mtu]") {
+    MtuPath path;
+    path.answer_max = 1028;
+    PathMtu result = measure(path);
+    CHECK(result.verdict == MtuVerdict::undetermined);
+    CHECK(result.forward == Passage::passes);
+    CHECK(result.reverse == Passage::unknown);
+    path.forward = 4000;
+    result = measure(path);
+    CHECK(result.verdict == MtuVerdict::black_hole);
+    CHECK(result.bytes == 4000);
+    CHECK(result.direction == MtuDirection::unknown);
+}
+
 TEST_CASE("two routers, one after the other", "[path_mtu]") {
     MtuPath path;
     path.router = 1400;

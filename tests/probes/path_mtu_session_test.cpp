@@ -77,6 +77,19 @@ TEST_CASE("three copies fail before a search, a tenth of a second apart", "[path
     CHECK(session.due() == now);
 }
 
+TEST_CASE("a shorter interval is kept at once", "[path_mtu]") {
+    PathMtuSession session = session_expecting(1500);
+    const auto volley = session.next_volley({}, start);
+    session.on_volley_sent(start);
+    session.on_answer(volley[0], 0, 1ms, start);
+    session.on_volley_over(start);
+    CHECK(session.due() == start + 60s);
+    session.set_options({Family::ipv4, 2s, 500ms}, start + 1s);
+    CHECK(session.due() <= start + 4s);
+    session.set_options({Family::ipv4, 60s, 500ms}, start + 1s);
+    CHECK(session.due() <= start + 4s);
+}
+
 TEST_CASE("impossible signals are told from possible ones", "[path_mtu]") {
     PathMtuSession session = session_expecting(1500);
     const MtuPacket packet = session.next_volley({}, start).front();

@@ -9,9 +9,9 @@ namespace {
 /// Of an ICMP error with its quote.
 constexpr std::uint32_t error_bytes = 84;
 
-/// The size of each fragment of our own.
-constexpr std::uint32_t fragment_bytes(Family family) {
-    return family == Family::ipv4 ? 576 : 1280;
+/// Two fragments: half of it, and headers.
+constexpr std::uint32_t fragment_bytes(std::uint32_t bytes) {
+    return bytes / 2 + 56;
 }
 
 /// The largest fragment that a device of this MTU sends: all but the last carry a multiple of 8
@@ -44,7 +44,7 @@ void LargePackets::drain(Agent& agent) {
 
 void LargePackets::perform(const Actions& actions, Agent& agent) {
     for (const EgressLookup& lookup : actions.egress_lookups) {
-        agent.handle(EgressFound{lookup.peer, egress}, now_);
+        agent.handle(EgressFound{lookup.peer, {egress, {}}}, now_);
     }
     for (const auto& family : actions.mtu_requests) {
         for (const MtuRequest& request : family) {
@@ -81,9 +81,7 @@ void LargePackets::send(const MtuRequest& request, Agent& agent) {
     if (way.neighbour_dead) {
         return report(request, way, FailureReason::host_unreachable, way.neighbour_timeout);
     }
-    const std::uint32_t bytes =
-        in_fragments ? std::min(packet.bytes, fragment_bytes(request.target.destination.family()))
-                     : packet.bytes;
+    const std::uint32_t bytes = in_fragments ? fragment_bytes(packet.bytes) : packet.bytes;
     const auto to_router = cross(network_.segment(way.segment).there, bytes);
     if (!to_router) {
         return;

@@ -2,16 +2,21 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "agent/ctl/command_output.hpp"
+#include "agent/ctl/io/control_client.hpp"
 #include "agent/ctl/io/mtu_path.hpp"
 #include "agent/ctl/io/mtu_runner.hpp"
 #include "agent/ctl/mtu_json.hpp"
 #include "agent/ctl/mtu_report.hpp"
 #include "agent/ctl/mtu_text.hpp"
+#include "agent/ctl/peers_report.hpp"
+#include "agent/mtu_way.hpp"
 #include "common/io/system_clock.hpp"
 #include "common/log_text.hpp"
 
@@ -45,9 +50,33 @@ class ProgressLine {
     std::size_t drawn_ = 0;
 };
 
-PathMtuFacts facts_of(const MtuPath& path, std::uint32_t expected) {
+/// Long enough for a daemon that is well; a search needs none.
+constexpr Duration daemon_patience = std::chrono::seconds(1);
+
+/// What a running daemon calls it, and expects of it; nothing: there is none, or it knows no such
+/// peer.
+std::optional<Peer> known_peer(const Invocation& invocation) {
+    const auto answer = ask_daemon(invocation.socket, page_of(Command::peers), daemon_patience);
+    const auto report = answer ? parse_peers(answer->body) : Result<PeersReport, std::string>("");
+    if (!report) {
+        return std::nullopt;
+    }
+    const std::string& word = invocation.words[0];
+    const auto found =
+        std::find_if(report->peers.begin(), report->peers.end(), [&word](const Peer& peer) {
+            return peer.name == word || peer.address == word;
+        });
+    return found == report->peers.end() ? std::nullopt : std::optional(*found);
+}
+
+/// As wished, else as the daemon expects, else as the device allows.
+PathMtuFacts facts_of(const MtuPath& path, std::uint32_t wished, const std::optional<Peer>& known) {
     const std::uint32_t device_mtu = std::min(path.device_mtu, ip_packet_bytes_max);
-    return {expected != 0 ? expected : device_mtu, device_mtu, path.device};
+    std::uint32_t expected = std::min(device_mtu, expected_mtu_max);
+    if (known && known->mtu && known->mtu->expected >= minimum_mtu(Family::ipv4)) {
+        expected = std::min(known->mtu->expected, ip_packet_bytes_max);
+    }
+    return {wished != 0 ? wished : expected, device_mtu, path.device};
 }
 
 Result<MtuOutcome, IcmpSocketError> search(const MtuPath& path,
@@ -73,9 +102,9 @@ Output cannot_ask(const IcmpSocketError& error) {
             .exit_code = exit_no_daemon};
 }
 
-MtuReport report_of(const Invocation& invocation, const MtuPath& path, MtuOutcome outcome) {
+MtuReport report_of(std::string target, const MtuPath& path, MtuOutcome outcome) {
     MtuReport report;
-    report.target = printable(invocation.words[0]);
+    report.target = std::move(target);
     report.address = path.address;
     report.source = path.source;
     report.device = path.device_name;
@@ -95,17 +124,19 @@ MtuReport report_of(const Invocation& invocation, const MtuPath& path, MtuOutcom
 }  // namespace
 
 Output run_mtu_command(const Invocation& invocation, const Terminal& terminal) {
-    const auto path = find_mtu_path(invocation);
+    const auto known = known_peer(invocation);
+    const auto path = find_mtu_path(invocation, known ? known->address : invocation.words[0]);
     if (!path) {
         return {.text = {}, .error = path.error().text, .exit_code = path.error().exit_code};
     }
-    const PathMtuFacts facts = facts_of(*path, invocation.expected_bytes);
+    const PathMtuFacts facts = facts_of(*path, invocation.expected_bytes, known);
     const bool shows_progress = terminal.is_terminal && !invocation.json;
     auto outcome = search(*path, facts, shows_progress, terminal);
     if (!outcome) {
         return cannot_ask(outcome.error());
     }
-    const MtuReport report = report_of(invocation, *path, std::move(*outcome));
+    const MtuReport report =
+        report_of(printable(known ? known->name : invocation.words[0]), *path, std::move(*outcome));
     const ViewOptions view{.all = invocation.all, .legend = !invocation.no_legend};
     return {.text = invocation.json ? mtu_json(report) : mtu_text(report, view, terminal),
             .error = {},

@@ -144,7 +144,7 @@ IfIndex egress_of(const EchoTarget& target) {
         return target.device;
     }
     EgressFinder finder;
-    return finder.find(target.destination, target.source).value_or(IfIndex::any);
+    return finder.find(target.destination, target.source).value_or(Egress{}).device;
 }
 
 NoMtuPath no_route(const EchoTarget& target) {
@@ -156,7 +156,7 @@ NoMtuPath no_route(const EchoTarget& target) {
 
 }  // namespace
 
-Result<MtuPath, NoMtuPath> find_mtu_path(const Invocation& invocation) {
+Result<MtuPath, NoMtuPath> find_mtu_path(const Invocation& invocation, const std::string& host) {
     const auto target = wanted(invocation);
     if (!target) {
         return target.error();
@@ -164,9 +164,8 @@ Result<MtuPath, NoMtuPath> find_mtu_path(const Invocation& invocation) {
     MtuPath path;
     path.target = *target;
     const bool has_source = !path.target.source.is_unspecified();
-    const auto destination =
-        destination_of(invocation.words[0],
-                       has_source ? std::optional(path.target.source.family()) : std::nullopt);
+    const auto destination = destination_of(
+        host, has_source ? std::optional(path.target.source.family()) : std::nullopt);
     if (!destination) {
         return destination.error();
     }

@@ -26,7 +26,7 @@ struct NoMtuPath {
     int exit_code = 0;
 };
 
-/// Of the destination, source and device that the invocation names.
-Result<MtuPath, NoMtuPath> find_mtu_path(const Invocation& invocation);
+/// To this name or address, with the source and the device that the invocation names.
+Result<MtuPath, NoMtuPath> find_mtu_path(const Invocation& invocation, const std::string& host);
 
 }  // namespace reachd::ctl

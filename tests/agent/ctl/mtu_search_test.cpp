@@ -245,7 +245,7 @@ TEST_CASE("mtu search: forged answers and errors change nothing") {
     const EchoReply reply = reply_to(large);
 
     search.on_reply(router, reply, 9000, 0, now);  // another's answer
-    search.on_reply(there, reply, 8999, 0, now);   // of another size
+    search.on_reply(there, reply, 9001, 0, now);   // larger than the question
     auto forged = reply;
     forged.cookie.tag ^= 1U;
     search.on_reply(there, forged, 9000, 0, now);

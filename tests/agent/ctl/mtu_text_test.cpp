@@ -159,6 +159,10 @@ TEST_CASE("mtu text: nothing can be said, and why") {
     CHECK(verdict_of(report) ==
           "○ large echo requests are not answered, yet packets as large pass each way");
     CHECK(value_of(report, "Mend") == "look for a filter on large ICMP packets");
+    report.result.forward = Passage::passes;
+    CHECK(verdict_of(report) ==
+          "○ large packets arrive, their answers are cut short: the way back is not known");
+    CHECK(value_of(report, "Mend") == "ask from the other end: reachctl mtu there");
     report.result.answers = false;
     report.complaint = {router, FailureReason::host_unreachable};
     CHECK(verdict_of(report) == "○ too few answers came in time: the MTU is not known");

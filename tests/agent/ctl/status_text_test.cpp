@@ -181,6 +181,8 @@ TEST_CASE("devices whose MTUs do not fit are named, each conflict in its words")
           "▲ br0: port a has MTU 9000, uplink b takes 1500 (2 more too large)");
     CHECK(line_of({.conflict = "port_above_bridge", .bridge = "b", .devices = 1}) ==
           "▲ b: port a has MTU 9000, bridge b takes 1500");
+    CHECK(line_of({.conflict = "bridge_above_uplink", .bridge = "a", .devices = 1}) ==
+          "▲ a: bridge a has MTU 9000, uplink b takes 1500");
     CHECK(line_of({.conflict = "veth_ends"}) == "▲ a has MTU 9000, its other end b takes 1500");
     CHECK(line_of({.conflict = "overlay_above_underlay"}) ==
           "▲ a has MTU 9000, b below it takes 1500");
