@@ -17,7 +17,7 @@ constexpr std::string_view mtu_fit_message = "b41f0c97e2d84a6ba5c3708e19f6d2a0";
 
 /// Devices come and go as they like; their MTUs are compared at this pace, and only after what
 /// belongs together has been told.
-constexpr Duration conflicts_interval = std::chrono::seconds(1);
+constexpr Duration conflicts_interval = std::chrono::milliseconds(100);
 constexpr Duration conflicts_settle_time = std::chrono::milliseconds(30);
 
 /// Sets tokens of path MTU probing apart from those of the probe engine, under one key.
@@ -115,6 +115,9 @@ void Agent::find_mtu_conflicts() {
         }
     };
     tell_missing(before, mtu_conflicts_, [&](const MtuInconsistency& gone) {
+        if (!topology.link(gone.larger) || !topology.link(gone.smaller)) {
+            return;  // that it went is told by itself
+        }
         logs_.push_back({LogLevel::notice,
                          fmt::format("MTUs of {} and {} are no longer {} and {} ({})",
                                      topology.name_of(gone.larger),

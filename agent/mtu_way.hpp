@@ -6,11 +6,9 @@
 
 #include "agent/topology.hpp"
 #include "common/address.hpp"
+#include "common/path_mtu.hpp"
 
 namespace reachd {
-
-/// IP packets are expected to be no larger, whatever a device allows (INTERFACE: "auto").
-inline constexpr std::uint32_t expected_mtu_max = 9216;
 
 struct MtuWay {
     IfIndex egress = IfIndex::any;  ///< that the routes or the operator chose

@@ -122,6 +122,10 @@ constexpr std::uint32_t minimum_mtu(Family family) {
     return family == Family::ipv4 ? 68 : 1280;
 }
 
+/// Larger IP packets are expected only where the configuration says so, whatever a device allows:
+/// what switches call jumbo frames ends here.
+inline constexpr std::uint32_t expected_mtu_max = 9216;
+
 /// The largest IP packet (RFC 791, section 3.1). IPv6 could be 40 bytes longer; nobody's is.
 inline constexpr std::uint32_t ip_packet_bytes_max = 65'535;
 

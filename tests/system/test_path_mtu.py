@@ -114,9 +114,10 @@ def reachd_finds_each_fault(lab):
     lines = [line for line in daemon.log().splitlines() if "path MTU to" in line]
     assert not any(f"to {name} " in line for line in lines for name in
                    ("healthy4", "healthy6", "lossy4", "lossy6")), lines
-    for name, words in (("forward4", f"is {SMALL}, {MTU} expected: black_hole, towards the peer"),
-                        ("reverse6", "black_hole, on the way back"),
-                        ("routed4", f"is {ROUTED}, {MTU} expected: signalled")):
+    for name, words in (("forward4", f"is {SMALL}, {MTU} expected: larger packets vanish silently, "
+                                    "towards the peer"),
+                        ("reverse6", "vanish silently, on the way back"),
+                        ("routed4", f"is {ROUTED}, {MTU} expected: too big for a router, towards")):
         assert sum(f"to {name} " in line and words in line for line in lines) == 1, (name, lines)
 
 

@@ -16,7 +16,6 @@
 #include "agent/ctl/mtu_report.hpp"
 #include "agent/ctl/mtu_text.hpp"
 #include "agent/ctl/peers_report.hpp"
-#include "agent/mtu_way.hpp"
 #include "common/io/system_clock.hpp"
 #include "common/log_text.hpp"
 
