@@ -267,6 +267,7 @@ class Agent {
     std::optional<MtuAim> mtu_aim(const Peer& peer) const;
     void follow_mtu_ways(const Instant& now);
     void find_mtu_conflicts();
+    void tell_mtu_conflict(const MtuInconsistency& conflict, bool is_over);
     void order_mtu_packets(const Instant& now, Actions& actions);
     ProbeCookie mtu_cookie(ProbeToken token) const;
     bool is_ours_of_mtu(const ProbeCookie& cookie) const;
@@ -333,6 +334,7 @@ class Agent {
     std::vector<MtuInconsistency> mtu_conflicts_;
     std::uint64_t mtu_structure_ = 0;  ///< of the topology, when the ways were looked at
     std::uint64_t mtu_routes_ = 0;     ///< likewise
+    std::uint64_t mtu_neighbours_ = 0;
     MonoTime next_mtu_conflicts_ = mono_never;
     MonoTime mtu_conflicts_not_before_{};
     bool guests_followed_ = false;

@@ -29,6 +29,26 @@ bool reads_alike(const PathMtu& a, const PathMtu& b) {
            a.direction == b.direction && a.reporter == b.reporter && a.device == b.device;
 }
 
+/// A bridge has one of a kind at most, however many of its ports are too large.
+bool is_same(const MtuInconsistency& a, const MtuInconsistency& b) {
+    const bool by_bridge =
+        a.conflict != MtuConflict::veth_ends && a.conflict != MtuConflict::overlay_above_underlay;
+    return a.conflict == b.conflict && a.bridge == b.bridge &&
+           (by_bridge || (a.larger == b.larger && a.smaller == b.smaller));
+}
+
+/// Whether the log line would be the same.
+bool reads_same(const MtuInconsistency& a, const MtuInconsistency& b) {
+    return is_same(a, b) && a.larger == b.larger && a.smaller == b.smaller &&
+           a.larger_bytes == b.larger_bytes && a.smaller_bytes == b.smaller_bytes;
+}
+
+bool is_among(const MtuInconsistency& one,
+              const std::vector<MtuInconsistency>& all,
+              bool (*same)(const MtuInconsistency&, const MtuInconsistency&)) {
+    return std::any_of(all.begin(), all.end(), [&](const auto& other) { return same(one, other); });
+}
+
 std::string_view verdict_text(MtuVerdict verdict) {
     switch (verdict) {
         case MtuVerdict::undetermined: return "not known";
@@ -85,11 +105,18 @@ void Agent::follow_mtu_ways(const Instant& now) {
     }
     const bool links_changed = mtu_structure_ != topology.structure_revision();
     const bool routes_changed = mtu_routes_ != topology.route_revision();
+    const bool neighbours_changed = mtu_neighbours_ != topology.neighbour_revision();
     mtu_structure_ = topology.structure_revision();
     mtu_routes_ = topology.route_revision();
+    mtu_neighbours_ = topology.neighbour_revision();
     if (links_changed) {
         mtus_.follow_links(topology, now.mono);
-        next_mtu_conflicts_ = std::max(now.mono + conflicts_settle_time, mtu_conflicts_not_before_);
+        next_mtu_conflicts_ =
+            std::min(next_mtu_conflicts_,
+                     std::max(now.mono + conflicts_settle_time, mtu_conflicts_not_before_));
+    }
+    if (neighbours_changed) {
+        mtus_.doubt_ports(now.mono);
     }
     if (links_changed || routes_changed) {
         mtus_.doubt_ways(now.mono);
@@ -101,44 +128,47 @@ void Agent::follow_mtu_ways(const Instant& now) {
     }
 }
 
-/// What is new is told once, and its end.
+/// What is new is told once, and its end; what came or went by itself is told as that.
 void Agent::find_mtu_conflicts() {
     const Topology& topology = netlink_.topology();
     const auto before = std::exchange(
         mtu_conflicts_, find_mtu_inconsistencies(topology.links(), topology.addresses()));
-    const auto tell_missing = [&](const auto& these, const auto& those, const auto& tell) {
-        for (const MtuInconsistency& found : these) {
-            if (loses_traffic(found.conflict) &&
-                std::find(those.begin(), those.end(), found) == those.end()) {
-                tell(found);
-            }
+    for (const MtuInconsistency& gone : before) {
+        const bool is_there = topology.link(gone.larger) && topology.link(gone.smaller);
+        if (loses_traffic(gone.conflict) && is_there && !is_among(gone, mtu_conflicts_, is_same)) {
+            tell_mtu_conflict(gone, true);
         }
-    };
-    tell_missing(before, mtu_conflicts_, [&](const MtuInconsistency& gone) {
-        if (!topology.link(gone.larger) || !topology.link(gone.smaller)) {
-            return;  // that it went is told by itself
+    }
+    for (const MtuInconsistency& found : mtu_conflicts_) {
+        if (loses_traffic(found.conflict) && !is_among(found, before, reads_same)) {
+            tell_mtu_conflict(found, false);
         }
+    }
+}
+
+void Agent::tell_mtu_conflict(const MtuInconsistency& conflict, bool is_over) {
+    const Topology& topology = netlink_.topology();
+    const auto larger = topology.name_of(conflict.larger);
+    const auto smaller = topology.name_of(conflict.smaller);
+    if (is_over) {
         logs_.push_back({LogLevel::notice,
-                         fmt::format("MTUs of {} and {} are no longer {} and {} ({})",
-                                     topology.name_of(gone.larger),
-                                     topology.name_of(gone.smaller),
-                                     gone.larger_bytes,
-                                     gone.smaller_bytes,
-                                     to_text(gone.conflict)),
+                         fmt::format("MTUs fit again ({}): {} no longer has more than {} takes",
+                                     to_text(conflict.conflict),
+                                     larger,
+                                     smaller),
                          mtu_fit_message,
                          {}});
-    });
-    tell_missing(mtu_conflicts_, before, [&](const MtuInconsistency& found) {
-        logs_.push_back({LogLevel::warning,
-                         fmt::format("MTUs do not fit ({}): {} has {}, {} takes {}",
-                                     to_text(found.conflict),
-                                     topology.name_of(found.larger),
-                                     found.larger_bytes,
-                                     topology.name_of(found.smaller),
-                                     found.smaller_bytes),
-                         mtu_conflict_message,
-                         {}});
-    });
+        return;
+    }
+    logs_.push_back({LogLevel::warning,
+                     fmt::format("MTUs do not fit ({}): {} has {}, {} takes {}",
+                                 to_text(conflict.conflict),
+                                 larger,
+                                 conflict.larger_bytes,
+                                 smaller,
+                                 conflict.smaller_bytes),
+                     mtu_conflict_message,
+                     {}});
 }
 
 // ---- Packets
@@ -158,7 +188,7 @@ void Agent::order_mtu_packets(const Instant& now, Actions& actions) {
     mtus_.poll(now.mono, mtu_lookups_, mtu_orders_);
     for (const std::uint32_t id : mtu_lookups_) {
         const EchoTarget& target = peers_[id].target;
-        actions.egress_lookups.push_back({id, target.destination, target.source});
+        actions.egress_lookups.push_back({id, target.destination, target.source, target.device});
     }
     for (const MtuOrder& order : mtu_orders_) {
         const EchoTarget& target = peers_[mtus_.peer_of(order.token.session)].target;

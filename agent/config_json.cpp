@@ -164,7 +164,7 @@ constexpr std::array limits_keys{
     Key<LimitsConfig>{"guests", integer<&LimitsConfig::guests, 1, 100'000>},
     Key<LimitsConfig>{"probes_per_second", integer<&LimitsConfig::probes_per_second, 1, 200'000>},
     Key<LimitsConfig>{"mtu_bytes_per_second",
-                      integer<&LimitsConfig::mtu_bytes_per_second, 10'000, 1'000'000'000>},
+                      integer<&LimitsConfig::mtu_bytes_per_second, 100'000, 1'000'000'000>},
     Key<LimitsConfig>{"series", integer<&LimitsConfig::series, 1000, 100'000'000>},
     Key<LimitsConfig>{"connections", integer<&LimitsConfig::connections, 1, 10'000>},
 };
@@ -215,6 +215,7 @@ ConfigOutcome parse_config(std::string_view text, std::string_view file_name) {
     Config config;
     if (const auto document = parse_json(text, problems)) {
         read_section(problems, document->root(), config_keys, config);
+        check_mtu_budget(problems, document->root(), config.mtu, config.limits);
     }
     if (!problems.empty()) {
         return errors_of(problems, file_name);

@@ -333,6 +333,7 @@ void read_peers(JsonProblems& problems, const JsonValue& value, Config& config) 
         }
         read_section(problems, element, peer_keys, peer);
         finish_peer(problems, peer);
+        check_mtu_budget(problems, element, peer.config.mtu, config.limits);
         peers.push_back(std::move(peer));
     }
     refuse_duplicate_names(problems, peers);

@@ -203,4 +203,18 @@ void read_tcp_changes(JsonProblems& problems, const JsonValue& value, TcpOptions
     }
 }
 
+void check_mtu_budget(JsonProblems& problems,
+                      const JsonValue& value,
+                      const MtuOptions& options,
+                      const LimitsConfig& limits) {
+    constexpr std::uint32_t share = 10;
+    if (options.enabled && options.expected_bytes > limits.mtu_bytes_per_second / share) {
+        problems.add(value,
+                     fmt::format("expected_bytes {} is more than a tenth of "
+                                 "limits.mtu_bytes_per_second, {}",
+                                 options.expected_bytes,
+                                 limits.mtu_bytes_per_second));
+    }
+}
+
 }  // namespace reachd

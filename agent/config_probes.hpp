@@ -28,4 +28,10 @@ void read_mtu_changes(JsonProblems& problems, const JsonValue& value, MtuOptions
 /// without a port, here or in the defaults, is an error.
 void read_tcp_changes(JsonProblems& problems, const JsonValue& value, TcpOptions& options);
 
+/// A tenth of a second's bytes may leave at once: no packet may be larger than that.
+void check_mtu_budget(JsonProblems& problems,
+                      const JsonValue& value,
+                      const MtuOptions& options,
+                      const LimitsConfig& limits);
+
 }  // namespace reachd

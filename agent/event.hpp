@@ -205,7 +205,8 @@ struct ConfigRejected {};
 struct EgressLookup {
     std::uint32_t peer = 0;
     IpAddress destination;
-    IpAddress source;  ///< unspecified: the kernel's choice
+    IpAddress source;               ///< unspecified: the kernel's choice
+    IfIndex device = IfIndex::any;  ///< any: the routes decide
 };
 
 /// Everything the agent wants done now. The shell performs and clears it; the vectors keep their

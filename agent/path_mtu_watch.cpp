@@ -2,12 +2,13 @@
 
 #include <algorithm>
 
+#include "common/check.hpp"
 #include "common/even_spread.hpp"
 
 namespace reachd {
+
 PathMtuWatch::PathMtuWatch(std::uint32_t bytes_per_second, MonoTime start)
-    : prober_(bytes_per_second, start),
-      next_sweep_(mono_never) {}
+    : prober_(bytes_per_second, start) {}
 
 PathMtuWatch::Entry& PathMtuWatch::entry(std::uint32_t peer) {
     if (peer >= entries_.size()) {
@@ -21,31 +22,31 @@ const PathMtuWatch::Entry* PathMtuWatch::find(std::uint32_t peer) const {
 }
 
 /// Few differ, however many peers there are.
-std::uint32_t PathMtuWatch::keep(const MtuOptions& options) {
+std::uint16_t PathMtuWatch::keep(const MtuOptions& options) {
     const auto known = std::find(options_.begin(), options_.end(), options);
+    const auto place = static_cast<std::size_t>(known - options_.begin());
     if (known == options_.end()) {
         options_.push_back(options);
-        return static_cast<std::uint32_t>(options_.size() - 1);
     }
-    return static_cast<std::uint32_t>(known - options_.begin());
+    ENSURE(place < no_options);  // limits.peers is less
+    return static_cast<std::uint16_t>(place);
 }
 
 PathMtuOptions PathMtuWatch::session_options(const Entry& entry) const {
     const MtuOptions& options = options_[entry.options];
-    const Family family = entry.aim ? entry.aim->family : Family::ipv4;  // none is asked without
-    return {family, options.interval, options.timeout};
+    return {entry.family, options.interval, options.timeout};
 }
 
 // ---- Who and where
 
 void PathMtuWatch::want(std::uint32_t peer, const MtuOptions& options, MonoTime now) {
     Entry& wanted = entry(peer);
-    const std::uint32_t place = options.enabled ? keep(options) : none;
+    const std::uint16_t place = options.enabled ? keep(options) : no_options;
     if (wanted.options == place) {
         return;
     }
     wanted.options = place;
-    if (place == none) {
+    if (place == no_options) {
         close(wanted);
         return;
     }
@@ -53,9 +54,28 @@ void PathMtuWatch::want(std::uint32_t peer, const MtuOptions& options, MonoTime 
         prober_.set_options(wanted.session, session_options(wanted), now);
     }
     apply(peer, now);
-    if (!wanted.has_way && needs_lookup(wanted)) {
+    if (needs_lookup(wanted)) {
         doubt_ways(now);
     }
+}
+
+PathMtuWatch::Aiming PathMtuWatch::aiming_of(const std::optional<MtuAim>& aim) {
+    return !aim                          ? Aiming::nowhere
+           : aim->port != IfIndex::any   ? Aiming::at_port
+           : aim->device != IfIndex::any ? Aiming::by_device
+                                         : Aiming::by_routes;
+}
+
+/// As far as that is fixed.
+bool PathMtuWatch::leads_to(const Entry& entry, const MtuAim& aim) {
+    const bool same_egress = entry.way != nullptr && entry.way->first.egress == aim.device;
+    switch (entry.aiming) {
+        case Aiming::nowhere:
+        case Aiming::by_routes: return true;
+        case Aiming::by_device: return same_egress;
+        case Aiming::at_port: return same_egress && entry.way->first.port == aim.port;
+    }
+    return true;
 }
 
 void PathMtuWatch::aim(std::uint32_t peer,
@@ -64,18 +84,23 @@ void PathMtuWatch::aim(std::uint32_t peer,
                        const Topology& topology,
                        MonoTime now) {
     Entry& aimed = entry(peer);
-    if (aimed.aim == aim && !anew) {
+    const Aiming aiming = aiming_of(aim);
+    const Family family = aim ? aim->family : Family::ipv4;  // none is asked without
+    const bool same = aimed.aiming == aiming && aimed.family == family;
+    if (same && !anew && (!aim || leads_to(aimed, *aim))) {
         return;
     }
     if (anew) {
         close(aimed);
     }
     drop_way(aimed);
-    aimed.aim = aim;
-    if (aim && aim->device != IfIndex::any) {
-        return set_way(peer, {aim->device, aim->port}, topology, now);
+    aimed.aiming = aiming;
+    aimed.family = family;
+    if (aiming == Aiming::by_device || aiming == Aiming::at_port) {
+        set_way(peer, {aim->device, aim->port}, topology, now);
+    } else {
+        apply(peer, now);
     }
-    apply(peer, now);
     if (needs_lookup(aimed)) {
         doubt_ways(now);
     }
@@ -98,56 +123,65 @@ void PathMtuWatch::close(Entry& entry) {
 
 // ---- The way out
 
-bool PathMtuWatch::needs_lookup(const Entry& entry) const {
-    return entry.options != none && entry.aim && entry.aim->device == IfIndex::any;
+bool PathMtuWatch::needs_lookup(const Entry& entry) {
+    const bool by_bridge = entry.aiming == Aiming::by_device && entry.way->second.is_bridge;
+    return entry.options != no_options && (entry.aiming == Aiming::by_routes || by_bridge);
+}
+
+bool PathMtuWatch::lacks_port(const Entry& entry) {
+    return needs_lookup(entry) && entry.way != nullptr && entry.way->second.is_bridge &&
+           entry.way->first.port == IfIndex::any;
 }
 
 void PathMtuWatch::on_egress(std::uint32_t peer,
-                             const MtuWay& way,
+                             const MtuWay& found,
                              const Topology& topology,
                              MonoTime now) {
     const Entry& known = entry(peer);
     if (!needs_lookup(known)) {
         return;
     }
-    if (known.has_way && known.way == way) {
-        return apply(peer, now);  // a size that the kernel refused once may pass again
+    MtuWay way = found;
+    if (known.aiming == Aiming::by_device && way.egress != known.way->first.egress) {
+        way = {known.way->first.egress, IfIndex::any};  // routes know nothing of it
     }
-    set_way(peer, way, topology, now);
+    if (known.way == nullptr || known.way->first != way) {
+        set_way(peer, way, topology, now);
+    }
 }
 
 void PathMtuWatch::set_way(std::uint32_t peer,
                            const MtuWay& way,
                            const Topology& topology,
                            MonoTime now) {
-    Entry& known = entries_[peer];
-    Way& use = ways_[way];
+    const auto at = ways_.try_emplace(way).first;
+    WayUse& use = at->second;
     if (use.users++ == 0) {
+        const auto egress = topology.link(way.egress);
         use.mtu = mtu_of(way, topology);
+        use.is_bridge = egress && egress->kind == LinkKind::bridge;
     }
-    drop_way(known);
-    known.way = way;
-    known.has_way = true;
+    drop_way(entries_[peer]);
+    entries_[peer].way = &*at;
     apply(peer, now);
 }
 
 void PathMtuWatch::drop_way(Entry& entry) {
-    if (!entry.has_way) {
+    if (entry.way == nullptr) {
         return;
     }
-    const auto way = ways_.find(entry.way);
-    if (--way->second.users == 0) {
-        ways_.erase(way);
+    if (--entry.way->second.users == 0) {
+        ways_.erase(entry.way->first);
     }
-    entry.has_way = false;
+    entry.way = nullptr;
 }
 
 /// Without a way out nothing is expected.
 PathMtuFacts PathMtuWatch::facts_of(const Entry& entry) const {
-    if (!entry.has_way || entry.way.egress == IfIndex::any) {
+    if (entry.way == nullptr || entry.way->first.egress == IfIndex::any) {
         return {};
     }
-    const WayMtu& mtu = ways_.at(entry.way).mtu;
+    const WayMtu& mtu = entry.way->second.mtu;
     const std::uint32_t wished = options_[entry.options].expected_bytes;
     return {wished != 0 ? wished : mtu.expected, mtu.smallest, mtu.device};
 }
@@ -155,7 +189,7 @@ PathMtuFacts PathMtuWatch::facts_of(const Entry& entry) const {
 /// Where nothing is expected there is nothing to ask; counters wait for what may be expected later.
 void PathMtuWatch::apply(std::uint32_t peer, MonoTime now) {
     Entry& known = entries_[peer];
-    if (known.options == none) {
+    if (known.options == no_options) {
         return;
     }
     const PathMtuFacts facts = facts_of(known);
@@ -177,9 +211,11 @@ void PathMtuWatch::follow_links(const Topology& topology, MonoTime now) {
         const WayMtu mtu = mtu_of(way, topology);
         changed = changed || mtu != use.mtu;
         use.mtu = mtu;
+        const auto egress = topology.link(way.egress);
+        use.is_bridge = egress && egress->kind == LinkKind::bridge;
     }
     for (std::uint32_t peer = 0; changed && peer < entries_.size(); ++peer) {
-        if (entries_[peer].has_way) {
+        if (entries_[peer].way != nullptr) {
             apply(peer, now);
         }
     }
@@ -187,23 +223,32 @@ void PathMtuWatch::follow_links(const Topology& topology, MonoTime now) {
 
 // ---- Turns
 
+/// All of them, or those whose port is not known.
+void PathMtuWatch::begin_sweep(MonoTime now) {
+    only_ports_ = now < next_sweep_;
+    if (!only_ports_) {
+        next_sweep_ = now + lookup_interval;
+        sweep_not_before_ = now + sweep_pause;
+    }
+    next_port_sweep_ = mono_never;
+    port_sweep_not_before_ = now + port_sweep_pause;
+    next_lookup_ = 0;
+    next_turn_ = now;
+}
+
 void PathMtuWatch::poll(MonoTime now,
                         std::vector<std::uint32_t>& lookups,
                         std::vector<MtuOrder>& orders) {
-    if (knows_links_ && now >= next_sweep_ && next_lookup_ == none) {
-        next_lookup_ = 0;
-        next_turn_ = now;
-        next_sweep_ = now + lookup_interval;
-        sweep_not_before_ = now + sweep_pause;
+    if (knows_links_ && next_lookup_ == none && now >= std::min(next_sweep_, next_port_sweep_)) {
+        begin_sweep(now);
     }
     if (next_lookup_ != none && now >= next_turn_) {
         std::size_t asked = 0;
         for (; next_lookup_ < entries_.size() && asked < lookups_per_turn; ++next_lookup_) {
-            if (needs_lookup(entries_[next_lookup_])) {
+            const Entry& entry = entries_[next_lookup_];
+            if (only_ports_ ? lacks_port(entry) : needs_lookup(entry)) {
                 lookups.push_back(next_lookup_);
                 ++asked;
-            } else if (entries_[next_lookup_].has_way) {
-                apply(next_lookup_, now);
             }
         }
         next_lookup_ = next_lookup_ < entries_.size() ? next_lookup_ : none;
@@ -213,7 +258,7 @@ void PathMtuWatch::poll(MonoTime now,
 }
 
 MonoTime PathMtuWatch::next_deadline() const {
-    const MonoTime sweep = knows_links_ ? next_sweep_ : mono_never;
+    const MonoTime sweep = knows_links_ ? std::min(next_sweep_, next_port_sweep_) : mono_never;
     const MonoTime lookup = next_lookup_ != none ? next_turn_ : sweep;
     return std::min(lookup, prober_.next_deadline());
 }

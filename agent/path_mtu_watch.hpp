@@ -36,8 +36,11 @@ class PathMtuWatch {
     /// So many each 10 ms: some microseconds each.
     static constexpr std::size_t lookups_per_turn = 32;
     static constexpr Duration lookup_pause = std::chrono::milliseconds(10);
-    /// Links and routes of a host with many containers change all the time.
+    /// Links and routes of a host with many containers change all the time, and so do neighbours.
     static constexpr Duration sweep_pause = std::chrono::seconds(5);
+    static constexpr Duration port_sweep_pause = std::chrono::seconds(1);
+    /// A bridge learns an address when its neighbour is learnt, or soon after.
+    static constexpr Duration port_settle_time = std::chrono::milliseconds(100);
 
     PathMtuWatch(std::uint32_t bytes_per_second, MonoTime start);
 
@@ -66,6 +69,12 @@ class PathMtuWatch {
         next_sweep_ = std::min(next_sweep_, std::max(now, sweep_not_before_));
     }
 
+    /// When neighbours have changed: a port of a bridge that was not known may be now.
+    void doubt_ports(MonoTime now) {
+        next_port_sweep_ =
+            std::min(next_port_sweep_, std::max(now + port_settle_time, port_sweep_not_before_));
+    }
+
     void set_bytes_per_second(std::uint32_t limit) { prober_.set_bytes_per_second(limit); }
 
     /// `lookups`: peers whose way out is to be asked of the routing.
@@ -88,42 +97,61 @@ class PathMtuWatch {
 
   private:
     static constexpr std::uint32_t none = 0xffffffffU;
+    static constexpr std::uint16_t no_options = 0xffff;
+
+    struct WayUse {
+        WayMtu mtu;
+        std::uint32_t users = 0;
+        bool is_bridge = false;  ///< the egress is one
+    };
+
+    using Ways = std::map<MtuWay, WayUse>;
+
+    /// What decides where a peer's packets go.
+    enum class Aiming : std::uint8_t {
+        nowhere,
+        by_routes,
+        by_device,  ///< fixed; if it is a bridge, the next hop decides by which port
+        at_port,    ///< both are fixed
+    };
 
     struct Entry {
+        Ways::value_type* way = nullptr;  ///< null: not known
         std::uint32_t session = none;
-        std::uint32_t options = none;  ///< place in options_; none: not wanted
-        std::optional<MtuAim> aim;
-        MtuWay way;
-        bool has_way = false;
+        std::uint16_t options = no_options;  ///< place in options_; none: not wanted
+        Family family = Family::ipv4;
+        Aiming aiming = Aiming::nowhere;
     };
 
     Entry& entry(std::uint32_t peer);
     const Entry* find(std::uint32_t peer) const;
-    std::uint32_t keep(const MtuOptions& options);
+    std::uint16_t keep(const MtuOptions& options);
     PathMtuOptions session_options(const Entry& entry) const;
-    bool needs_lookup(const Entry& entry) const;
+    static Aiming aiming_of(const std::optional<MtuAim>& aim);
+    static bool leads_to(const Entry& entry, const MtuAim& aim);
+    static bool needs_lookup(const Entry& entry);
+    static bool lacks_port(const Entry& entry);
+    void begin_sweep(MonoTime now);
     void set_way(std::uint32_t peer, const MtuWay& way, const Topology& topology, MonoTime now);
     void drop_way(Entry& entry);
     PathMtuFacts facts_of(const Entry& entry) const;
     void apply(std::uint32_t peer, MonoTime now);
     void close(Entry& entry);
 
-    struct Way {
-        WayMtu mtu;
-        std::uint32_t users = 0;
-    };
-
     PathMtuProber prober_;
     std::vector<Entry> entries_;          ///< by peer
     std::vector<std::uint32_t> peer_of_;  ///< by session
     std::vector<MtuOptions> options_;     ///< that peers share; as many as the configuration has
     /// What each way that is in use allows, so that a change of a link concerns only those on it.
-    std::map<MtuWay, Way> ways_;
+    Ways ways_;
     std::uint32_t next_lookup_ = none;  ///< the next peer of a sweep that is under way
+    bool only_ports_ = false;           ///< it is for those that lack a port
     MonoTime next_turn_{};              ///< of the sweep
-    MonoTime next_sweep_;
-    bool knows_links_ = false;
+    MonoTime next_sweep_ = mono_never;
+    MonoTime next_port_sweep_ = mono_never;
     MonoTime sweep_not_before_{};
+    MonoTime port_sweep_not_before_{};
+    bool knows_links_ = false;
     std::uint64_t opened_ = 0;
 };
 

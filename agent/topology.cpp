@@ -825,9 +825,12 @@ IfIndex Topology::port_towards(IfIndex bridge, const IpAddress& address) const {
     if (!found || !found->mac) {
         return IfIndex::any;
     }
+    const auto device = link(bridge);
     std::uint16_t vlan = 0;
-    for (const VlanRange& range : vlans_of(bridge)) {
-        vlan = range.pvid ? range.first : vlan;
+    if (device && device->bridge.vlan_filtering) {  // else it learns without VLANs
+        for (const VlanRange& range : vlans_of(bridge)) {
+            vlan = range.pvid ? range.first : vlan;
+        }
     }
     return tables_->fdb.port_of(bridge, vlan, *found->mac);
 }

@@ -154,6 +154,7 @@ void PathMtuProber::run(std::uint32_t id, MonoTime now) {
         return;
     }
     const auto known = guesses_.find(session.machine->facts().device);
+    ENSURE(session.ordered == session.volley.size());
     session.volley = session.machine->next_volley(
         known == guesses_.end() ? std::vector<std::uint32_t>{} : known->second, now);
     session.ordered = 0;

@@ -56,6 +56,8 @@ void PathMtuSession::set_options(const PathMtuOptions& options, MonoTime now) {
     timeout_ = std::chrono::duration_cast<Milliseconds>(options.timeout);
     if (!cycle_ && next_check_ != mono_never) {
         next_check_ = std::min(next_check_, turn_after(now));
+    }
+    if (!cycle_ && !volley_out_) {
         due_ = std::min(due_, next_check_);
     }
 }
@@ -75,9 +77,15 @@ std::uint32_t PathMtuSession::small_bytes() const {
     return target() > small_bytes_ipv4 ? small_bytes_ipv4 : smallest_bytes_ipv4;
 }
 
-/// The largest size that is expected and that this host can send.
-std::uint32_t PathMtuSession::target() const {
+/// The largest size that is expected and that the host's devices take.
+std::uint32_t PathMtuSession::sendable() const {
     return facts_.local != 0 ? std::min(facts_.expected, facts_.local) : facts_.expected;
+}
+
+/// And that the kernel takes.
+std::uint32_t PathMtuSession::target() const {
+    const bool limited = kernel_limit_ != 0 && !(cycle_ && cycle_->beyond_kernel);
+    return limited ? std::min(sendable(), kernel_limit_) : sendable();
 }
 
 Duration PathMtuSession::timeout() const {
@@ -92,6 +100,7 @@ bool PathMtuSession::set_facts(const PathMtuFacts& facts, MonoTime now) {
         return false;
     }
     facts_ = facts;
+    kernel_limit_ = 0;
     finding_.reset();
     passes_ = false;
     if (++revision_ > 1 || next_check_ == mono_never) {
@@ -104,6 +113,7 @@ void PathMtuSession::hurry(MonoTime now) {
     if (finding_) {
         finding_->raise_due = now;
     }
+    kernel_limit_until_ = now;
     begin_anew(now);
 }
 
@@ -127,13 +137,15 @@ PathMtu PathMtuSession::as_known() const {
     PathMtu known;
     known.expected = facts_.expected;
     known.answers = passes_;
-    if (target() < facts_.expected) {
+    const std::uint32_t size =
+        kernel_limit_ != 0 ? std::min(sendable(), kernel_limit_) : sendable();
+    if (size < facts_.expected) {
         known.verdict = MtuVerdict::local;
         known.device = facts_.device;
-        known.bytes = target();
+        known.bytes = size;
     } else if (passes_) {
         known.verdict = MtuVerdict::ok;
-        known.bytes = target();
+        known.bytes = size;
         known.forward = Passage::passes;
         known.reverse = Passage::passes;
     }
@@ -170,7 +182,13 @@ void PathMtuSession::conclude_as_known(bool passes, MonoTime now) {
     end_cycle(now);
 }
 
+/// What the kernel took at last is no limit any more, whatever became of it.
 void PathMtuSession::end_cycle(MonoTime now) {
+    if (cycle_->beyond_kernel) {
+        kernel_limit_ = 0;
+        ++revision_;
+    }
+    spoilt_checks_ = 0;
     next_check_ = std::max(turn_after(cycle_->start), now);
     cycle_.reset();
     chances_ = 0;
@@ -263,6 +281,7 @@ void PathMtuSession::begin_cycle(MonoTime now) {
     }
     cycle_ = std::make_unique<Cycle>();
     cycle_->start = now;
+    cycle_->beyond_kernel = kernel_limit_ != 0 && now >= kernel_limit_until_;
     cycle_->base = boundary() != 0 && boundary() < target() ? boundary() : small_bytes();
 }
 
@@ -507,9 +526,14 @@ void PathMtuSession::on_too_big_for_device(std::uint32_t mtu, MonoTime now) {
     if (mtu >= target() || mtu < minimum_mtu(family_)) {
         return;
     }
-    PathMtuFacts facts = facts_;
-    facts.local = mtu;
-    set_facts(facts, now);
+    if (mtu != kernel_limit_) {
+        finding_.reset();
+        passes_ = false;
+        ++revision_;
+    }
+    kernel_limit_ = mtu;
+    kernel_limit_until_ = now + raise_interval;
+    begin_anew(now);
 }
 
 /// A test of a direction that could not be made in full says nothing; the rest goes on.
@@ -531,7 +555,14 @@ void PathMtuSession::on_own_trouble(MonoTime now) {
         ++chances_;
         return begin_anew(now);
     }
-    end_cycle(now);
+    cycle_->beyond_kernel = false;
+    const unsigned spoilt = spoilt_checks_ + 1U;
+    if (spoilt < spoilt_checks_max) {
+        end_cycle(now);
+    } else {
+        conclude_as_known(false, now);
+    }
+    spoilt_checks_ = static_cast<std::uint8_t>(std::min(spoilt, spoilt_checks_max));
 }
 
 }  // namespace reachd

@@ -62,6 +62,8 @@ class PathMtuSession {
     static constexpr Duration raise_interval = std::chrono::minutes(10);
     /// After own trouble a check begins anew, this often at most; then it waits for its time.
     static constexpr unsigned second_chances_max = 2;
+    /// So many checks in a row that own trouble spoilt: what was known before is known no more.
+    static constexpr unsigned spoilt_checks_max = 2;
 
     /// The first check is at `first_due`, the others so much later and whole intervals from there:
     /// many sessions that began together, or were all hurried, spread over the interval.
@@ -121,7 +123,9 @@ class PathMtuSession {
     /// Own trouble kept it from leaving.
     void on_not_sent(const MtuPacket& packet, MonoTime now);
 
-    /// The kernel refused the packet, being larger than the device's MTU of `mtu`.
+    /// The kernel refused the packet, since no more than `mtu` bytes leave: the device's MTU has
+    /// just changed, or a policy of its own (an IPsec tunnel) takes room. Asked again after
+    /// raise_interval.
     void on_too_big_for_device(std::uint32_t mtu, MonoTime now);
 
     /// Our own trouble may have cost answers: what was found in this check counts no more.
@@ -166,6 +170,7 @@ class PathMtuSession {
         std::optional<PathMtuLadder> ladder;
         PathMtuDirection direction;
         bool answered_since = false;  ///< anything, after the search
+        bool beyond_kernel = false;   ///< tries more than the kernel took the last time
     };
 
     /// What is kept only where all is not as expected.
@@ -180,6 +185,7 @@ class PathMtuSession {
 
     MonoTime turn_after(MonoTime start) const;
     std::uint32_t small_bytes() const;
+    std::uint32_t sendable() const;
     std::uint32_t target() const;
 
     std::uint32_t too_large() const;
@@ -222,6 +228,9 @@ class PathMtuSession {
     bool volley_out_ = false;
     bool passes_ = false;  ///< what this host can send does, there and back
     std::uint8_t chances_ = 0;
+    std::uint8_t spoilt_checks_ = 0;
+    std::uint32_t kernel_limit_ = 0;  ///< bytes; 0: it refused nothing
+    MonoTime kernel_limit_until_{};
 };
 
 /// What people call an MTU at which this is the largest size that passes: veth and bridges let 4

@@ -41,8 +41,7 @@ Output status_output(const Invocation& invocation,
         return not_understood(report.error());
     }
     Output output;
-    const bool is_well = report->healthy && report->mtus_mismatched == 0;
-    output.exit_code = is_well ? exit_well : exit_ill;
+    output.exit_code = is_well(*report) ? exit_well : exit_ill;
     if (invocation.quiet) {
         return output;
     }

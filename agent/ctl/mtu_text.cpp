@@ -210,10 +210,13 @@ std::string mend_text(const MtuReport& report) {
     if (mtu.direction == MtuDirection::forward && mtu.fragment != 0) {
         return raise_text(report.target, mtu);
     }
-    const bool is_back = mtu.direction == MtuDirection::reverse;
-    return fmt::format("find the hop {}that drops them; let {} pass",
-                       is_back ? "on the way back " : "",
-                       too_big_message(report.family));
+    if (mtu.direction == MtuDirection::reverse) {
+        return fmt::format(
+            "find the hop on the way back that drops them, or a filter on large "
+            "ICMP; let {} pass",
+            too_big_message(report.family));
+    }
+    return fmt::format("find the hop that drops them; let {} pass", too_big_message(report.family));
 }
 
 /// The search knows to the byte what people call 1500.

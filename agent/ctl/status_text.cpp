@@ -80,11 +80,6 @@ std::vector<std::string> ills(const StatusReport& report) {
     return parts;
 }
 
-/// The daemon calls a host healthy that everything answers; what else is known to be wrong is told.
-bool is_well(const StatusReport& report) {
-    return report.healthy && ills(report).empty();
-}
-
 TextLine verdict_line(const StatusReport& report, const Terminal& terminal) {
     const auto host = report.host.empty() ? std::string("this host") : report.host;
     TextLine line;
@@ -373,6 +368,10 @@ std::string agent_line(const StatusReport& report,
 }
 
 }  // namespace
+
+bool is_well(const StatusReport& report) {
+    return report.healthy && ills(report).empty();
+}
 
 std::string status_text(const StatusReport& report,
                         const ViewOptions& view,

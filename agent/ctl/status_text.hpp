@@ -14,6 +14,10 @@ struct ViewOptions {
     bool legend = true;  ///< headers and footers; the verdict is neither
 };
 
+/// The daemon calls a host healthy that everything answers; what else is known to be wrong counts
+/// here as well.
+bool is_well(const StatusReport& report);
+
 std::string status_text(const StatusReport& report,
                         const ViewOptions& view,
                         const Terminal& terminal);

@@ -204,7 +204,8 @@ void ProbeLoop::perform_for_guests() {
 
 void ProbeLoop::perform_for_mtu() {
     for (const EgressLookup& lookup : actions_.egress_lookups) {
-        if (const auto egress = egress_finder_.find(lookup.destination, lookup.source)) {
+        if (const auto egress =
+                egress_finder_.find(lookup.destination, lookup.source, lookup.device)) {
             agent_.handle(EgressFound{lookup.peer, *egress}, now());
         }
     }

@@ -93,7 +93,9 @@ EgressFinder::~EgressFinder() {
     }
 }
 
-std::optional<Egress> EgressFinder::find(const IpAddress& destination, const IpAddress& source) {
+std::optional<Egress> EgressFinder::find(const IpAddress& destination,
+                                         const IpAddress& source,
+                                         IfIndex device) {
     Request request(destination.family());
     request.header.nlmsg_seq = ++sequence_;
     request.route.rtm_dst_len = static_cast<std::uint8_t>(destination.bytes().size() * 8);
@@ -102,8 +104,9 @@ std::optional<Egress> EgressFinder::find(const IpAddress& destination, const IpA
         request.route.rtm_src_len = request.route.rtm_dst_len;
         request.add(RTA_SRC, source);
     }
-    if (const auto scope = static_cast<std::int32_t>(destination.scope()); scope != 0) {
-        request.add(RTA_OIF, &scope, sizeof scope);
+    const IfIndex by = device == IfIndex::any ? destination.scope() : device;
+    if (const auto index = static_cast<std::int32_t>(by); index != 0) {
+        request.add(RTA_OIF, &index, sizeof index);
     }
     if (::send(fd_, &request, request.header.nlmsg_len, 0) < 0) {
         return std::nullopt;

@@ -20,7 +20,10 @@ class EgressFinder {
     EgressFinder& operator=(const EgressFinder&) = delete;
 
     /// Nothing: the kernel gave no answer; ask again later.
-    std::optional<Egress> find(const IpAddress& destination, const IpAddress& source);
+    /// `device` any: the routes decide, or the zone of a link-local destination.
+    std::optional<Egress> find(const IpAddress& destination,
+                               const IpAddress& source,
+                               IfIndex device = IfIndex::any);
 
   private:
     int fd_ = -1;

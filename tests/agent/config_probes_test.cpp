@@ -160,7 +160,7 @@ TEST_CASE("config_probes: path MTU by default, and what changes it") {
 
     const auto config = good(R"({
         "probes": { "mtu": { "interval": "30s", "timeout": "1s", "expected_bytes": 9000 } },
-        "limits": { "mtu_bytes_per_second": 50000 },
+        "limits": { "mtu_bytes_per_second": 100000 },
         "peers": [ { "address": "a" },
                    { "address": "b", "mtu": false },
                    { "address": "c", "mtu": { "expected_bytes": "auto" } } ]
@@ -169,7 +169,7 @@ TEST_CASE("config_probes: path MTU by default, and what changes it") {
     CHECK(config.peers[0].mtu == config.mtu);
     CHECK_FALSE(config.peers[1].mtu.enabled);
     CHECK(config.peers[2].mtu.expected_bytes == 0);
-    CHECK(config.limits.mtu_bytes_per_second == 50'000);
+    CHECK(config.limits.mtu_bytes_per_second == 100'000);
 }
 
 TEST_CASE("config_probes: sizes that no path can have") {
@@ -188,8 +188,18 @@ TEST_CASE("config_probes: sizes that no path can have") {
     CHECK(good(R"({"peers": [{"address": "2001:db8::1", "mtu": {"expected_bytes": 1280}}]})")
               .peers.front()
               .mtu.expected_bytes == 1280);
-    CHECK(error(R"({"limits": {"mtu_bytes_per_second": 9999}})").find("10000") !=
+    CHECK(error(R"({"limits": {"mtu_bytes_per_second": 99999}})").find("100000") !=
           std::string::npos);
+    CHECK(error(R"({"limits": {"mtu_bytes_per_second": 100000},
+                    "peers": [{"address": "a", "mtu": {"expected_bytes": 10001}}]})") ==
+          "r.json:2: /peers/0: expected_bytes 10001 is more than a tenth of "
+          "limits.mtu_bytes_per_second, 100000");
+    CHECK(good(R"({"limits": {"mtu_bytes_per_second": 100000},
+                   "peers": [{"address": "a", "mtu": {"expected_bytes": 10000}}]})")
+              .peers.size() == 1);
+    CHECK(error(R"({"probes": {"mtu": {"expected_bytes": 65535}},
+                    "limits": {"mtu_bytes_per_second": 200000}})")
+              .find("expected_bytes 65535 is more than a tenth") != std::string::npos);
 }
 
 }  // namespace

@@ -135,25 +135,6 @@ TEST_CASE("the port of a bridge by which a peer is reached counts", "[path_mtu_w
     CHECK(bench.result(7).bytes == 9000);
 }
 
-TEST_CASE("what the kernel refused once may pass again", "[path_mtu_watch]") {
-    Bench bench;
-    bench.want(7, {}, eno2);
-    bench.run(500ms);
-    std::vector<MtuOrder> orders;
-    std::vector<std::uint32_t> lookups;
-    while (orders.empty()) {
-        bench.now += 10ms;
-        bench.watch.poll(bench.now, lookups, orders);
-    }
-    bench.watch.prober().on_too_big_for_device(orders[0], 1500, bench.now);
-    bench.watch.prober().on_sent(orders[1], bench.now);
-    CHECK(bench.result(7).verdict == MtuVerdict::local);
-    bench.watch.doubt_ways(bench.now);
-    bench.run(61s);
-    CHECK(bench.result(7).verdict == MtuVerdict::ok);
-    CHECK(bench.result(7).bytes == 9000);
-}
-
 TEST_CASE("a device that changes its MTU is noticed at once", "[path_mtu_watch]") {
     Bench bench;
     bench.want(7);

@@ -23,6 +23,7 @@ struct MtuPath {
     std::uint32_t device = unlimited;       ///< larger packets are refused by the kernel
     std::uint32_t peer = unlimited;         ///< the peer answers in fragments of at most this
     std::uint32_t echo_filter = unlimited;  ///< larger echo requests are dropped by a firewall
+    bool echo_filter_reassembles = false;   ///< what comes in fragments, before it looks
     std::uint32_t answer_max = unlimited;   ///< the peer answers with no more
     bool udp_answered = true;
     bool fragments_pass = true;
@@ -110,7 +111,8 @@ class MtuWorld {
         prober.on_sent(order, now);
         ++packets;
         sent_bytes[now] += bytes;
-        const bool echo = order.packet.form == MtuForm::echo;
+        const bool echo =
+            order.packet.form == MtuForm::echo || (in_fragments && path.echo_filter_reassembles);
         const std::uint32_t on_wire = in_fragments ? bytes / 2 + 48 : bytes;
         if (!path.alive || is_lost(path) || on_wire > path.forward ||
             (in_fragments && (!path.fragments_pass || is_lost(path))) ||

@@ -256,6 +256,16 @@ TEST_CASE("a filter on large echoes is no matter of MTU", "[path_mtu]") {
     CHECK(result.reverse == Passage::passes);
 }
 
+TEST_CASE("a filter that reassembles before it looks is like a hole on the way back",
+          "[path_mtu]") {
+    MtuPath path;
+    path.echo_filter = 1500;
+    path.echo_filter_reassembles = true;
+    const PathMtu result = measure(path);
+    CHECK(result.verdict == MtuVerdict::black_hole);
+    CHECK(result.direction == MtuDirection::reverse);
+}
+
 TEST_CASE("loss and distance do not falsify verdict, size or direction", "[path_mtu]") {
     for (std::uint64_t seed = 1; seed <= 300; ++seed) {
         INFO("seed " << seed);

@@ -133,6 +133,76 @@ TEST_CASE("own trouble makes a check begin anew, but not for ever", "[path_mtu]"
     CHECK(session.result().verdict == MtuVerdict::undetermined);
 }
 
+TEST_CASE("what own trouble keeps from being measured again is known no more", "[path_mtu]") {
+    PathMtuSession session = session_expecting(1500);
+    auto volley = session.next_volley({}, start);
+    session.on_volley_sent(start);
+    session.on_answer(volley[0], 0, 1ms, start);
+    session.on_volley_over(start);
+    MonoTime now = start;
+    for (unsigned check = 0; check < PathMtuSession::spoilt_checks_max; ++check) {
+        CHECK(session.result().verdict == MtuVerdict::ok);
+        now = session.due();
+        for (unsigned chance = 0; chance <= PathMtuSession::second_chances_max; ++chance) {
+            volley = session.next_volley({}, now);
+            session.on_not_sent(volley[0], now);
+            session.on_volley_sent(now);
+            session.on_volley_over(now);
+        }
+    }
+    CHECK(session.result().verdict == MtuVerdict::undetermined);
+    now = session.due();
+    volley = session.next_volley({}, now);
+    session.on_volley_sent(now);
+    session.on_answer(volley[0], 0, 1ms, now);
+    CHECK(session.result().verdict == MtuVerdict::ok);
+}
+
+TEST_CASE("a limit of the kernel is tried again without being forgotten", "[path_mtu]") {
+    PathMtuSession session = session_expecting(1500);
+    MonoTime now = start;
+    const auto check = [&](std::uint32_t limit) {
+        now = session.due();
+        for (bool refused = true; refused;) {
+            const auto volley = session.next_volley({}, now);
+            REQUIRE(volley.size() == 2);
+            refused = volley[0].bytes > limit;
+            if (refused) {
+                session.on_too_big_for_device(limit, now);
+            }
+            session.on_volley_sent(now);
+            if (!refused) {
+                session.on_answer(volley[0], 0, 1ms, now);
+            }
+            session.on_volley_over(now);
+        }
+        return session.result();
+    };
+    CHECK(check(1438).bytes == 1438);
+    CHECK(session.result().verdict == MtuVerdict::local);
+    const auto revision = session.revision();
+    while (now < start + 3 * PathMtuSession::raise_interval) {
+        CHECK(check(1438).verdict == MtuVerdict::local);
+    }
+    CHECK(session.revision() == revision);
+    const MonoTime before = now;
+    while (session.result().verdict != MtuVerdict::ok) {
+        static_cast<void>(check(1500));
+    }
+    CHECK(session.result().bytes == 1500);
+    CHECK(now - before <= PathMtuSession::raise_interval + 60s);
+}
+
+TEST_CASE("options that change while packets wait change nothing that is out", "[path_mtu]") {
+    PathMtuSession session = session_expecting(1500);
+    static_cast<void>(session.next_volley({}, start));  // and its packets wait for their turn
+    static_cast<void>(session.set_facts({1400, 0, IfIndex{2}}, start));
+    session.set_options({Family::ipv4, 2s, 500ms}, start);
+    CHECK(session.due() == mono_never);
+    session.on_volley_sent(start + 1s);
+    CHECK(session.due() > start + 1s);
+}
+
 TEST_CASE("the slack for a VLAN tag is no MTU", "[path_mtu]") {
     CHECK(customary_mtu(1504) == 1500);
     CHECK(customary_mtu(1500) == 1500);

@@ -77,6 +77,9 @@ void LargePackets::send(const MtuRequest& request, Agent& agent) {
     }
     agent.handle(MtuPacketSent{request.order}, now_);
     count(packet.bytes);
+    if (!network_.knows(request.target.destination)) {
+        return;  // a guest: its host's bridge is no part of this model
+    }
     Path& way = network_.path(request.target.destination);
     if (way.neighbour_dead) {
         return report(request, way, FailureReason::host_unreachable, way.neighbour_timeout);

@@ -422,7 +422,7 @@ TEST_CASE("path mtu sockets: requests in fragments are answered whole") {
     }
     const Addresses at = either_family();
     Prober prober(at.family);
-    for (const std::uint32_t bytes : {at.small, 200U, 1281U, 9000U, 65'535U}) {
+    for (const std::uint32_t bytes : {at.small, 200U, 1281U, 9000U, 17'000U}) {
         prober.send(at.peer, MtuForm::fragmented_echo, bytes);
         REQUIRE(prober.wait(prober.seen.told() + 1));
         REQUIRE(!prober.seen.replies.empty());

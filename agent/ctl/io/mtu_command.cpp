@@ -124,7 +124,8 @@ MtuReport report_of(std::string target, const MtuPath& path, MtuOutcome outcome)
 
 Output run_mtu_command(const Invocation& invocation, const Terminal& terminal) {
     const auto known = known_peer(invocation);
-    const auto path = find_mtu_path(invocation, known ? known->address : invocation.words[0]);
+    const bool is_resolved = known && !known->address.empty();
+    const auto path = find_mtu_path(invocation, is_resolved ? known->address : invocation.words[0]);
     if (!path) {
         return {.text = {}, .error = path.error().text, .exit_code = path.error().exit_code};
     }

@@ -22,7 +22,9 @@ Output shown(const std::vector<std::string>& arguments, const std::string& body,
     return command_output(*invocation, status, body, piped);
 }
 
-const std::string healthy = R"({"healthy":true,"peers":{}})";
+const std::string healthy = R"({"healthy":true,"peers":{},"topology":{"synced":true}})";
+const std::string misfit = R"({"healthy":true,"peers":{},"topology":{"synced":true},)"
+                           R"("mtu_inconsistencies":[{"conflict":"veth_ends"}]})";
 const std::string ill = R"({"healthy":false,"peers":{"total":2,"down":1}})";
 
 }  // namespace
@@ -30,6 +32,7 @@ const std::string ill = R"({"healthy":false,"peers":{"total":2,"down":1}})";
 TEST_CASE("the exit code is the verdict, in every form") {
     for (const auto* form : {"--json", "--all", "--quiet", "--no-legend"}) {
         CHECK(shown({"status", form}, healthy, ok).exit_code == exit_well);
+        CHECK(shown({"status", form}, misfit, ok).exit_code == exit_ill);
         CHECK(shown({"status", form}, ill, ok).exit_code == exit_ill);
     }
     CHECK(shown({"topology"}, R"({"links":[],"synced":true})", ok).exit_code == exit_well);

@@ -128,8 +128,10 @@ TEST_CASE("mtu text: the other mismatches") {
     CHECK(verdict_of(report) ==
           "✖ E5004 mtu_reverse: largest answer that comes back is 1500 bytes");
     CHECK(value_of(report, "Direction") == "from pm2; large packets towards pm2 arrive");
-    CHECK(value_of(report, "Mend") ==
-          "find the hop on the way back that drops them; let ICMP type 3 code 4 pass");
+    CHECK(
+        value_of(report, "Mend") ==
+        "find the hop on the way back that drops them, or a filter on large ICMP; let ICMP type 3 "
+        "code 4 pass");
 }
 
 TEST_CASE("mtu text: which way a black hole is") {
