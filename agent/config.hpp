@@ -140,7 +140,7 @@ struct LimitsConfig {
     std::uint32_t guests = 2000;              ///< addresses of guests probed, 1 to 100,000
     std::uint32_t probes_per_second = 50000;  ///< 1 to 200,000, the cap in the code
     std::uint32_t mtu_bytes_per_second =
-        1'000'000;                    ///< of path MTU probing; 10,000 to 1,000,000,000
+        1'000'000;                    ///< of path MTU probing; 100,000 to 1,000,000,000
     std::uint64_t series = 1000000;   ///< 1000 to 100,000,000
     std::uint32_t connections = 256;  ///< 1 to 10,000
 };

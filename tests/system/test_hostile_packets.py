@@ -50,7 +50,8 @@ class Responder:
 
 def start(lab, interval="100ms", timeout="400ms"):
     place = places.switched(lab, peers=2)
-    daemon = Daemon(lab, place.hv, configuration(*PEERS, interval=interval, timeout=timeout))
+    daemon = Daemon(lab, place.hv, configuration(*PEERS, interval=interval, timeout=timeout,
+                                                   mtu=False))
     daemon.wait_up("p4", "p6")
     return place, daemon
 

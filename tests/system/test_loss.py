@@ -45,7 +45,7 @@ def check_return(daemon, seen, peer, mended):
 def silence_is_noticed_and_return_too(lab):
     place = places.switched(lab)
     seen = places.capture(lab, place.hv)
-    daemon = Daemon(lab, place.hv, configuration(*PEERS))
+    daemon = Daemon(lab, place.hv, configuration(*PEERS, mtu=False))
     before = daemon.wait_up("p4", "p6")
     changes = before.total("reachd_peer_state_changes_total")
     seen.clear()

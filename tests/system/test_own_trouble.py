@@ -22,7 +22,7 @@ def stopped_for_five_seconds(lab):
     place = places.wired(lab)
     place.wire.do("delay both 75000")  # always one or two in flight
     seen = places.capture(lab, place.hv)
-    daemon = Daemon(lab, place.hv, configuration(*PEERS, interval="100ms"))
+    daemon = Daemon(lab, place.hv, configuration(*PEERS, interval="100ms", mtu=False))
     before = daemon.wait_up("p4", "p6")
     time.sleep(1)
     daemon.send_signal(signal.SIGSTOP)

@@ -50,11 +50,11 @@ def peers_come_and_go(lab):
 def no_probe_is_lost_or_late_for_a_reload(lab):
     place = places.switched(lab)
     seen = places.capture(lab, place.hv)
-    daemon = Daemon(lab, place.hv, configuration(P4, P6, interval="50ms"))
+    daemon = Daemon(lab, place.hv, configuration(P4, P6, interval="50ms", mtu=False))
     daemon.wait_up("p4", "p6")
     seen.clear()
     for _ in range(5):
-        daemon.reload(configuration(P4, P6, interval="50ms"))
+        daemon.reload(configuration(P4, P6, interval="50ms", mtu=False))
         time.sleep(0.2)
     for peer, address in (("p4", PEER4), ("p6", PEER6)):
         times = [echo.at for echo in seen.requests(address)]
@@ -67,18 +67,18 @@ def no_probe_is_lost_or_late_for_a_reload(lab):
 def options_of_a_peer_change(lab):
     place = places.switched(lab, peers=3)
     seen = places.capture(lab, place.hv)
-    daemon = Daemon(lab, place.hv, configuration(P4, P6, interval="1s"))
+    daemon = Daemon(lab, place.hv, configuration(P4, P6, interval="1s", mtu=False))
     daemon.wait_up("p4", "p6")
     quick = dict(P4, icmp={"interval": "50ms", "payload_bytes": 200, "dscp": 8},
                  labels={"rack": "r9"})
-    daemon.reload(configuration(quick, P6, interval="1s"))
+    daemon.reload(configuration(quick, P6, interval="1s", mtu=False))
     daemon.wait(lambda now: now.has("reachd_peer_info", peer="p4", rack="r9"), 2, "new label")
     seen.clear()
     time.sleep(1)
     requests = seen.requests(PEER4)
     assert len(requests) > 12, f"{len(requests)} probes in a second"
     assert {(len(echo.payload), echo.traffic_class) for echo in requests[2:]} == {(200, 32)}
-    daemon.reload(configuration(dict(P4, address="10.77.0.13"), P6, interval="1s"))
+    daemon.reload(configuration(dict(P4, address="10.77.0.13"), P6, interval="1s", mtu=False))
     scrape = daemon.wait(lambda now: now.up("p4") == 1, 3, "up at its new address")
     assert scrape.label_values("reachd_peer_up", "address", peer="p4") == ["10.77.0.13"]
 

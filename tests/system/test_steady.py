@@ -76,7 +76,8 @@ def check_against_capture(daemon, seen, peer, address):
 def both_families_are_up_and_counted(lab):
     place = places.switched(lab)
     seen = places.capture(lab, place.hv)
-    daemon = Daemon(lab, place.hv, configuration(*PEERS, interval="100ms", timeout="500ms"))
+    daemon = Daemon(lab, place.hv, configuration(*PEERS, interval="100ms", timeout="500ms",
+                                                   mtu=False))
     daemon.wait_up("p4", "p6")
     deadline = time.monotonic() + 3
     while time.monotonic() < deadline:
@@ -110,7 +111,7 @@ def probes_keep_their_pace(lab):
     place = places.switched(lab, peers=5)
     seen = places.capture(lab, place.hv)
     peers = [{"name": f"p{n}", "address": f"10.77.0.{n}"} for n in range(11, 16)]
-    daemon = Daemon(lab, place.hv, configuration(*peers, interval="200ms"))
+    daemon = Daemon(lab, place.hv, configuration(*peers, interval="200ms", mtu=False))
     daemon.wait_up(*(peer["name"] for peer in peers))
     seen.clear()
     time.sleep(4)
@@ -143,7 +144,7 @@ def packets_are_as_configured(lab):
         {"name": "short", "address": "fd77::12", "icmp": {"payload_bytes": 16, "dscp": 10}},
         {"name": "bound", "address": "10.77.0.13", "source": "10.77.0.2", "device": "eth0"},
         {"name": "big", "address": "10.77.0.14", "icmp": {"payload_bytes": 9000}},
-        interval="200ms"))
+        interval="200ms", mtu=False))
     daemon.wait_up("plain", "long", "short", "bound", "big")
     for address, size, traffic_class in ((PEER4, 56, 0), ("10.77.0.12", 1400, 46 << 2),
                                          ("fd77::12", 16, 10 << 2), ("10.77.0.13", 56, 0),

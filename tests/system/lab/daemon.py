@@ -20,12 +20,18 @@ PORT = 10862
 WITH_SMALL_BUFFERS = (sys.executable, small_buffer.__file__)
 
 
-def configuration(*peers, interval="1s", timeout="1s", gateways=False, guests=False, **sections):
-    """A configuration for the lab: these peers, loopback listener, no discovery unless asked."""
+def configuration(*peers, interval="1s", timeout="1s", gateways=False, guests=False, mtu=True,
+                  **sections):
+    """A configuration for the lab: these peers, loopback listener, no discovery unless asked.
+
+    Where each packet is counted, `mtu` is to be off.
+    """
     made = {"web": {"listen": [f"127.0.0.1:{PORT}"]},
             "probes": {"icmp": {"interval": interval, "timeout": timeout}},
             "peers": list(peers),
             "discovery": {"gateways": gateways, "guests": guests}}
+    if not mtu:
+        made["probes"]["mtu"] = {"enabled": False}
     made.update(sections)
     return made
 
