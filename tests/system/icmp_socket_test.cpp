@@ -9,6 +9,8 @@
 #include <boost/asio/io_context.hpp>
 #include <catch2/catch.hpp>
 
+#include <sys/socket.h>
+
 namespace reachd {
 namespace {
 
@@ -69,10 +71,19 @@ std::unique_ptr<IcmpSocket> open(boost::asio::io_context& context, Family family
     return std::move(*opened);
 }
 
+/// Wants receive stamps until the program ends: switching them off after one test would come in the
+/// midst of the next one, for the kernel does that late too.
+void keep_receive_stamps_on() {
+    static const int keeper = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    const int on = 1;
+    REQUIRE(setsockopt(keeper, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on) == 0);
+}
+
 /// The kernel switches receive stamps on by a worker of its own, a moment after the first socket of
 /// the host has asked for them (net_enable_timestamp).
 void await_receive_stamps(IcmpSocket& socket) {
     constexpr std::uint32_t tries_max = 400;
+    keep_receive_stamps_on();
     for (std::uint32_t i = 0; i < tries_max; ++i) {
         const std::vector<EchoRequest> one{
             request(socket.family(), socket.identifiers().first, 10'000 + i)};

@@ -523,6 +523,15 @@ std::size_t thread_count() {
     return 0;
 }
 
+/// A thread has left our code before it has ended: true once as many as wanted are left.
+bool threads_become(std::size_t wanted) {
+    const MonoTime began = mono_now();
+    while (thread_count() != wanted && elapsed_since(began) < 5s) {
+        std::this_thread::sleep_for(1ms);
+    }
+    return thread_count() == wanted;
+}
+
 }  // namespace
 
 TEST_CASE_METHOD(ResolverFixture, "addresses keep their order and zone and come once each") {
@@ -572,16 +581,12 @@ TEST_CASE_METHOD(ResolverFixture, "an answer of a thousand addresses is cut") {
 }
 
 TEST_CASE_METHOD(ResolverFixture, "threads exist from the first lookup to stop") {
-    const auto before = thread_count();
+    REQUIRE(threads_become(1));  // those of the tests before have ended
     lookup(1, "host");
-    CHECK(thread_count() == before + Resolver::threads);
+    CHECK(thread_count() == 1 + Resolver::threads);
     wait_for(1);
     resolver->stop();
-    const MonoTime began = mono_now();
-    while (thread_count() != before && elapsed_since(began) < 5s) {
-        std::this_thread::sleep_for(1ms);  // a thread has left our code before it has ended
-    }
-    CHECK(thread_count() == before);
+    CHECK(threads_become(1));
 }
 
 TEST_CASE_METHOD(ResolverFixture, "a lookup whose time is over is not begun") {
