@@ -7,21 +7,11 @@
 #include <unordered_map>
 #include <utility>
 
+#include "agent/link_role.hpp"
 #include "common/glob.hpp"
 
 namespace reachd {
 namespace {
-
-bool is_bridge(const Link& link) {
-    return link.kind == LinkKind::bridge || link.kind == LinkKind::openvswitch;
-}
-
-/// Leads out of the host, or to another host.
-bool is_uplink(LinkKind kind) {
-    return kind == LinkKind::physical || kind == LinkKind::bond || kind == LinkKind::team ||
-           kind == LinkKind::vlan || kind == LinkKind::vxlan || kind == LinkKind::geneve ||
-           kind == LinkKind::gre;
-}
 
 /// The other end lives in this namespace too. No `lower` at all: one of the pair is going away.
 bool is_patch(const Link& link) {
@@ -90,7 +80,7 @@ class BridgeMap {
 BridgeMap::BridgeMap(const std::vector<std::shared_ptr<const Link>>& links) {
     std::unordered_map<IfIndex, const Link*> veths;
     for (const auto& link : links) {
-        if (is_bridge(*link)) {
+        if (is_switch(*link)) {
             bridges_[link->index] = {link.get(), link->index, link->index, 0, 0, nullptr, {}};
         } else if (is_patch(*link)) {
             veths.emplace(link->index, link.get());
@@ -109,7 +99,7 @@ BridgeMap::BridgeMap(const std::vector<std::shared_ptr<const Link>>& links) {
 
 void BridgeMap::add_port(const Link& port) {
     if (const auto bridge = bridges_.find(port.master); bridge != bridges_.end()) {
-        bridge->second.uplinks += is_uplink(port.kind) ? 1U : 0U;
+        bridge->second.uplinks += is_uplink_kind(port.kind) ? 1U : 0U;
         bridge->second.patches += is_patch(port) ? 1U : 0U;
     }
     if (port.kind == LinkKind::vlan && port.lower_namespace < 0) {

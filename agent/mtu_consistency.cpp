@@ -4,6 +4,8 @@
 #include <map>
 #include <tuple>
 
+#include "agent/link_role.hpp"
+
 namespace reachd {
 namespace {
 
@@ -16,34 +18,6 @@ struct BridgeMembers {
     std::vector<const Link*> uplinks;
     std::vector<const Link*> guests;
 };
-
-/// Leads out of the host, rather than to a guest of it.
-bool is_uplink(const Link& link) {
-    switch (link.kind) {
-        case LinkKind::physical:
-        case LinkKind::bond:
-        case LinkKind::team:
-        case LinkKind::vlan:
-        case LinkKind::vxlan:
-        case LinkKind::geneve:
-        case LinkKind::gre: return true;
-        case LinkKind::loopback:
-        case LinkKind::bridge:
-        case LinkKind::veth:
-        case LinkKind::tun:
-        case LinkKind::tap:
-        case LinkKind::macvlan:
-        case LinkKind::macvtap:
-        case LinkKind::ipvlan:
-        case LinkKind::vrf:
-        case LinkKind::dummy:
-        case LinkKind::ifb:
-        case LinkKind::wireguard:
-        case LinkKind::openvswitch:
-        case LinkKind::other: return false;
-    }
-    return false;
-}
 
 const Link* find(const Links& links, IfIndex index) {
     const auto at =
@@ -146,7 +120,7 @@ std::vector<MtuInconsistency> find_mtu_inconsistencies(
             bridges[link->index].bridge = link.get();
         } else if (link->master != IfIndex::any) {
             BridgeMembers& members = bridges[link->master];
-            (is_uplink(*link) ? members.uplinks : members.guests).push_back(link.get());
+            (is_uplink_kind(link->kind) ? members.uplinks : members.guests).push_back(link.get());
         }
     }
     for (const InterfaceAddress& at : addresses) {

@@ -21,19 +21,36 @@ const PathMtuWatch::Entry* PathMtuWatch::find(std::uint32_t peer) const {
     return peer < entries_.size() && entries_[peer].session != none ? &entries_[peer] : nullptr;
 }
 
-/// Few differ, however many peers there are.
-std::uint16_t PathMtuWatch::keep(const MtuOptions& options) {
-    const auto known = std::find(options_.begin(), options_.end(), options);
-    const auto place = static_cast<std::size_t>(known - options_.begin());
-    if (known == options_.end()) {
-        options_.push_back(options);
+/// The place of these options. Few differ, however many peers there are.
+std::uint32_t PathMtuWatch::keep(const MtuOptions& options) {
+    auto place = std::find_if(options_.begin(), options_.end(), [&options](const OptionsUse& use) {
+        return use.users > 0 && use.options == options;
+    });
+    if (place == options_.end()) {
+        place = std::find_if(
+            options_.begin(), options_.end(), [](const OptionsUse& use) { return use.users == 0; });
     }
-    ENSURE(place < no_options);  // limits.peers is less
-    return static_cast<std::uint16_t>(place);
+    if (place == options_.end()) {
+        place = options_.emplace(place);
+    }
+    place->options = options;
+    const auto found = static_cast<std::uint32_t>(place - options_.begin());
+    ENSURE(found < no_options);  // no more than there are peers
+    return found;
+}
+
+void PathMtuWatch::set_options(Entry& entry, std::uint32_t place) {
+    if (place != no_options) {
+        ++options_[place].users;
+    }
+    if (entry.options != no_options) {
+        --options_[entry.options].users;
+    }
+    entry.options = place & no_options;
 }
 
 PathMtuOptions PathMtuWatch::session_options(const Entry& entry) const {
-    const MtuOptions& options = options_[entry.options];
+    const MtuOptions& options = options_[entry.options].options;
     return {entry.family, options.interval, options.timeout};
 }
 
@@ -41,11 +58,11 @@ PathMtuOptions PathMtuWatch::session_options(const Entry& entry) const {
 
 void PathMtuWatch::want(std::uint32_t peer, const MtuOptions& options, MonoTime now) {
     Entry& wanted = entry(peer);
-    const std::uint16_t place = options.enabled ? keep(options) : no_options;
+    const std::uint32_t place = options.enabled ? keep(options) : no_options;
     if (wanted.options == place) {
         return;
     }
-    wanted.options = place;
+    set_options(wanted, place);
     if (place == no_options) {
         close(wanted);
         return;
@@ -110,7 +127,8 @@ void PathMtuWatch::forget(std::uint32_t peer) {
     if (peer < entries_.size()) {
         close(entries_[peer]);
         drop_way(entries_[peer]);
-        entries_[peer] = {};
+        set_options(entries_[peer], no_options);
+        entries_[peer] = Entry{};
     }
 }
 
@@ -157,13 +175,17 @@ void PathMtuWatch::set_way(std::uint32_t peer,
     const auto at = ways_.try_emplace(way).first;
     WayUse& use = at->second;
     if (use.users++ == 0) {
-        const auto egress = topology.link(way.egress);
-        use.mtu = mtu_of(way, topology);
-        use.is_bridge = egress && egress->kind == LinkKind::bridge;
+        look_at(*at, topology);
     }
     drop_way(entries_[peer]);
     entries_[peer].way = &*at;
     apply(peer, now);
+}
+
+void PathMtuWatch::look_at(Ways::value_type& way, const Topology& topology) {
+    const auto egress = topology.link(way.first.egress);
+    way.second.mtu = mtu_of(way.first, topology);
+    way.second.is_bridge = egress && egress->kind == LinkKind::bridge;
 }
 
 void PathMtuWatch::drop_way(Entry& entry) {
@@ -182,7 +204,7 @@ PathMtuFacts PathMtuWatch::facts_of(const Entry& entry) const {
         return {};
     }
     const WayMtu& mtu = entry.way->second.mtu;
-    const std::uint32_t wished = options_[entry.options].expected_bytes;
+    const std::uint32_t wished = options_[entry.options].options.expected_bytes;
     return {wished != 0 ? wished : mtu.expected, mtu.smallest, mtu.device};
 }
 
@@ -207,12 +229,10 @@ void PathMtuWatch::apply(std::uint32_t peer, MonoTime now) {
 void PathMtuWatch::follow_links(const Topology& topology, MonoTime now) {
     knows_links_ = true;
     bool changed = false;
-    for (auto& [way, use] : ways_) {
-        const WayMtu mtu = mtu_of(way, topology);
-        changed = changed || mtu != use.mtu;
-        use.mtu = mtu;
-        const auto egress = topology.link(way.egress);
-        use.is_bridge = egress && egress->kind == LinkKind::bridge;
+    for (auto& way : ways_) {
+        const WayMtu before = way.second.mtu;
+        look_at(way, topology);
+        changed = changed || way.second.mtu != before;
     }
     for (std::uint32_t peer = 0; changed && peer < entries_.size(); ++peer) {
         if (entries_[peer].way != nullptr) {

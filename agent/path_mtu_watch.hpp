@@ -97,7 +97,7 @@ class PathMtuWatch {
 
   private:
     static constexpr std::uint32_t none = 0xffffffffU;
-    static constexpr std::uint16_t no_options = 0xffff;
+    static constexpr std::uint32_t no_options = 0xffffff;
 
     struct WayUse {
         WayMtu mtu;
@@ -106,6 +106,11 @@ class PathMtuWatch {
     };
 
     using Ways = std::map<MtuWay, WayUse>;
+
+    struct OptionsUse {
+        MtuOptions options;
+        std::uint32_t users = 0;
+    };
 
     /// What decides where a peer's packets go.
     enum class Aiming : std::uint8_t {
@@ -118,19 +123,21 @@ class PathMtuWatch {
     struct Entry {
         Ways::value_type* way = nullptr;  ///< null: not known
         std::uint32_t session = none;
-        std::uint16_t options = no_options;  ///< place in options_; none: not wanted
-        Family family = Family::ipv4;
-        Aiming aiming = Aiming::nowhere;
+        std::uint32_t options : 24 = no_options;  ///< place in options_; none: not wanted
+        Family family : 4 = Family::ipv4;
+        Aiming aiming : 4 = Aiming::nowhere;
     };
 
     Entry& entry(std::uint32_t peer);
     const Entry* find(std::uint32_t peer) const;
-    std::uint16_t keep(const MtuOptions& options);
+    std::uint32_t keep(const MtuOptions& options);
+    void set_options(Entry& entry, std::uint32_t place);
     PathMtuOptions session_options(const Entry& entry) const;
     static Aiming aiming_of(const std::optional<MtuAim>& aim);
     static bool leads_to(const Entry& entry, const MtuAim& aim);
     static bool needs_lookup(const Entry& entry);
     static bool lacks_port(const Entry& entry);
+    static void look_at(Ways::value_type& way, const Topology& topology);
     void begin_sweep(MonoTime now);
     void set_way(std::uint32_t peer, const MtuWay& way, const Topology& topology, MonoTime now);
     void drop_way(Entry& entry);
@@ -141,7 +148,7 @@ class PathMtuWatch {
     PathMtuProber prober_;
     std::vector<Entry> entries_;          ///< by peer
     std::vector<std::uint32_t> peer_of_;  ///< by session
-    std::vector<MtuOptions> options_;     ///< that peers share; as many as the configuration has
+    std::vector<OptionsUse> options_;     ///< that peers share; those without users are free
     /// What each way that is in use allows, so that a change of a link concerns only those on it.
     Ways ways_;
     std::uint32_t next_lookup_ = none;  ///< the next peer of a sweep that is under way

@@ -78,14 +78,18 @@ std::uint32_t PathMtuSession::small_bytes() const {
 }
 
 /// The largest size that is expected and that the host's devices take.
-std::uint32_t PathMtuSession::sendable() const {
+std::uint32_t PathMtuSession::fits_devices() const {
     return facts_.local != 0 ? std::min(facts_.expected, facts_.local) : facts_.expected;
 }
 
-/// And that the kernel takes.
+/// And that the kernel takes, as far as it has said.
+std::uint32_t PathMtuSession::sendable() const {
+    return kernel_limit_ != 0 ? std::min(fits_devices(), kernel_limit_) : fits_devices();
+}
+
+/// What a check asks for.
 std::uint32_t PathMtuSession::target() const {
-    const bool limited = kernel_limit_ != 0 && !(cycle_ && cycle_->beyond_kernel);
-    return limited ? std::min(sendable(), kernel_limit_) : sendable();
+    return cycle_ && cycle_->beyond_kernel ? fits_devices() : sendable();
 }
 
 Duration PathMtuSession::timeout() const {
@@ -137,8 +141,7 @@ PathMtu PathMtuSession::as_known() const {
     PathMtu known;
     known.expected = facts_.expected;
     known.answers = passes_;
-    const std::uint32_t size =
-        kernel_limit_ != 0 ? std::min(sendable(), kernel_limit_) : sendable();
+    const std::uint32_t size = sendable();
     if (size < facts_.expected) {
         known.verdict = MtuVerdict::local;
         known.device = facts_.device;

@@ -185,6 +185,7 @@ class PathMtuSession {
 
     MonoTime turn_after(MonoTime start) const;
     std::uint32_t small_bytes() const;
+    std::uint32_t fits_devices() const;
     std::uint32_t sendable() const;
     std::uint32_t target() const;
 

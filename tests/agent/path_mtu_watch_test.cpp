@@ -135,6 +135,19 @@ TEST_CASE("the port of a bridge by which a peer is reached counts", "[path_mtu_w
     CHECK(bench.result(7).bytes == 9000);
 }
 
+TEST_CASE("options that nobody has any more make room for others", "[path_mtu_watch]") {
+    Bench bench;
+    bench.want(1, Bench::expecting(1400));
+    for (std::uint32_t bytes = 0; bytes < 70'000; ++bytes) {
+        bench.want(7, Bench::expecting(1000 + bytes % 40'000));
+    }
+    bench.watch.forget(7);
+    bench.want(7, Bench::expecting(1300));
+    bench.run(2s);
+    CHECK(bench.result(1).expected == 1400);
+    CHECK(bench.result(7).expected == 1300);
+}
+
 TEST_CASE("a device that changes its MTU is noticed at once", "[path_mtu_watch]") {
     Bench bench;
     bench.want(7);
