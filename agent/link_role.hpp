@@ -12,11 +12,6 @@ constexpr bool is_uplink_kind(LinkKind kind) {
            kind == LinkKind::gre;
 }
 
-/// A guest is, or may be, behind it: a tap, or a veth whose other end lives in another namespace.
-inline bool is_guest_kind(const Link& link) {
-    return link.kind == LinkKind::tap || (link.kind == LinkKind::veth && link.lower_namespace >= 0);
-}
-
 inline bool is_switch(const Link& link) {
     return link.kind == LinkKind::bridge || link.kind == LinkKind::openvswitch;
 }
