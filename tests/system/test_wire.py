@@ -38,10 +38,17 @@ def delay_is_measured_as_ping_does(lab):
     seen = places.capture(lab, place.hv)
     daemon = Daemon(lab, place.hv, configuration(*PEERS, interval="100ms"))
     daemon.wait_up("p4", "p6")
-    before = daemon.metrics()
-    usual = {peer: places.ping(place.hv, address, count=20)
-             for peer, address in ADDRESSES.items()}
-    after = daemon.metrics()
+    for _ in range(5):
+        known = {address: len(seen.round_trips(address)) for address in ADDRESSES.values()}
+        before = daemon.metrics()
+        usual = {peer: places.ping(place.hv, address, count=20)
+                 for peer, address in ADDRESSES.items()}
+        after = daemon.metrics()
+        # The wire is a program, and late at times: the capture knows when. Then ping and reachd,
+        # whose packets are not the same, cannot be compared.
+        if all(trip < 0.024 for address, count in known.items()
+               for trip in seen.round_trips(address)[count:]):
+            break
     for peer, address in ADDRESSES.items():
         rtt = mean_rtt(before, after, peer)
         probe = after.probe(peer)
